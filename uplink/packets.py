@@ -1,0 +1,213 @@
+"""Everything that travels between a box and the cloud, and how it is packed.
+
+Picks and events go as msgpack arrays of small integers, since radio links are slow and dear;
+health and presence, rare and read by people, go as JSON. The version of all of it is in the
+topic (`diting/v1/...`), not in each payload.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntFlag
+from typing import Annotated, Literal
+
+import msgspec
+
+MAX_PICK_BYTES = 48
+Phase = Literal["P", "S"]
+Polarity = Literal["up", "down", ""]
+
+
+class PacketError(ValueError):
+    """A payload that is not what its topic says."""
+
+
+class PickFlag(IntFlag):
+    """State and provenance of a pick."""
+
+    NONE = 0
+    PROVISIONAL = 1  # the vote of the overlapping windows has not settled
+    RETRACTED = 2  # it has settled against the pick
+    CLOCK_UNLOCKED = 4
+    CLIPPED = 8  # its amplitude is a lower bound
+    NEAR_GAP = 16
+    INCOMPLETE = 32  # fewer than three components
+    HISTORICAL = 64  # made from backfilled data
+    NO_RESPONSE = 128  # no amplitude in physical units, hence no magnitude
+
+
+class Pick(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase onset at one station, as people and programs see it.
+
+    A pick is identified by its station (the topic), its phase and `id`, and revised under the
+    same id with a growing revision. The pair (id, revision) is never used for two contents.
+    """
+
+    id: int  # time of the first sighting, ns since 1970: unique per station and phase
+    revision: int = 0
+    phase: Phase
+    time_ns: int  # a multiple of 1000 (the packet carries microseconds)
+    probability: float  # 0..1, merged over the windows that saw the onset
+    spread: float = 0.0  # 0..1, interquartile range of that vote
+    polarity: Polarity = ""
+    polarity_probability: float = 0.0  # 0..1; of `polarity`, or of "undecided" where that is empty
+    amplitude_m_s: float | None = None  # peak ground velocity in the measuring window, m/s
+    magnitude: float | None = None  # station magnitude
+    magnitude_error: float | None = None  # its standard deviation
+    clock_uncertainty_s: float = 0.0
+    channel: str = ""  # LOC.CHA of the vertical (P) or of the larger horizontal (S)
+    flags: PickFlag = PickFlag.NONE
+
+
+class _WirePick(msgspec.Struct, array_like=True, frozen=True):
+    """What a pick is on the wire. At most 46 bytes: see `MAX_PICK_BYTES` and its test."""
+
+    id: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    revision: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    offset_us: Annotated[int, msgspec.Meta(gt=-(2**31), lt=2**31)]  # time − id
+    phase: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    probability: Annotated[int, msgspec.Meta(ge=0, le=255)]  # 1/255
+    spread: Annotated[int, msgspec.Meta(ge=0, le=127)]  # 1/127
+    polarity: Annotated[int, msgspec.Meta(ge=-1, le=1)]
+    polarity_probability: Annotated[int, msgspec.Meta(ge=0, le=127)]  # 1/127
+    amplitude: Annotated[int, msgspec.Meta(ge=-32768, le=32767)] | None  # 1000 log10(m/s)
+    magnitude: Annotated[int, msgspec.Meta(ge=-1000, le=1200)] | None  # 1/100
+    magnitude_error: Annotated[int, msgspec.Meta(ge=0, le=255)] | None  # 1/50
+    clock_us: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    channel: Annotated[str, msgspec.Meta(max_length=6)]
+    flags: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_pick = msgspec.msgpack.Decoder(_WirePick).decode
+_POLARITY: tuple[Polarity, ...] = ("", "up", "down")  # indexed by 0, 1, −1
+
+
+def _level(value: float, steps: int) -> int:
+    """A fraction 0..1 as one of `steps` + 1 levels; what is outside is clipped."""
+    return round(min(max(value, 0.0), 1.0) * steps)
+
+
+def encode_pick(pick: Pick) -> bytes:
+    """Pack a pick. Raises PacketError where a field cannot be represented."""
+    amplitude = pick.amplitude_m_s
+    if amplitude is not None and not (amplitude > 0 and math.isfinite(amplitude)):
+        raise PacketError(f"pick.amplitude_m_s: {amplitude} is not a positive number")
+    wire = _WirePick(
+        pick.id,
+        pick.revision,
+        round((pick.time_ns - pick.id) / 1000),
+        "PS".index(pick.phase),
+        _level(pick.probability, 255),
+        _level(pick.spread, 127),
+        {"": 0, "up": 1, "down": -1}[pick.polarity],
+        _level(pick.polarity_probability, 127),
+        None if amplitude is None else max(-32768, round(1000 * math.log10(amplitude))),
+        None if pick.magnitude is None else round(100 * pick.magnitude),
+        None if pick.magnitude_error is None else min(255, round(50 * pick.magnitude_error)),
+        min(2**32 - 1, round(1e6 * pick.clock_uncertainty_s)),
+        pick.channel,
+        int(pick.flags),
+    )
+    payload = _pack(wire)
+    if len(payload) > MAX_PICK_BYTES:
+        raise PacketError(f"pick: {len(payload)} bytes, more than {MAX_PICK_BYTES}")
+    return payload
+
+
+def decode_pick(payload: bytes) -> Pick:
+    """Unpack a pick. Raises PacketError for anything that is not one."""
+    try:
+        wire = _unpack_pick(payload)
+    except msgspec.MsgspecError as error:
+        raise PacketError(f"pick: {error}") from None
+    return Pick(
+        id=wire.id,
+        revision=wire.revision,
+        phase="S" if wire.phase else "P",
+        time_ns=wire.id + 1000 * wire.offset_us,
+        probability=wire.probability / 255,
+        spread=wire.spread / 127,
+        polarity=_POLARITY[wire.polarity],
+        polarity_probability=wire.polarity_probability / 127,
+        amplitude_m_s=None if wire.amplitude is None else 10 ** (wire.amplitude / 1000),
+        magnitude=None if wire.magnitude is None else wire.magnitude / 100,
+        magnitude_error=None if wire.magnitude_error is None else wire.magnitude_error / 50,
+        clock_uncertainty_s=wire.clock_us / 1e6,
+        channel=wire.channel,
+        flags=PickFlag(wire.flags),
+    )
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """The station's own trigger: ground is shaking here, from `on_ns` on.
+
+    Sent when it switches on (`off_ns` is 0) and again, with the next revision, when it is off.
+    """
+
+    on_ns: int
+    revision: int
+    off_ns: int
+    detection: int  # highest detection level in percent
+    p_id: int  # id of the P pick that belongs to it, 0 if none
+    s_id: int  # the same for S
+
+
+class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Birth message (retained), and, with `online` false, the Will.
+
+    `session` grows with each connection, so that a late Will cannot kill a box that is back.
+    """
+
+    online: bool
+    session: int
+    latitude: float | None = None
+    longitude: float | None = None
+    elevation_m: float | None = None
+    channels: list[str] = []
+    version: str = ""
+    models: dict[str, str] = {}  # name -> SHA-256 of the artefact
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the box says of itself every few minutes."""
+
+    time_ns: int
+    data_until_ns: int
+    counters: dict[str, int] = {}
+    clock_uncertainty_s: float = 0.0
+    notes: list[str] = []
+
+
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+_decode_presence = msgspec.json.Decoder(Presence).decode
+_decode_health = msgspec.json.Decoder(Health).decode
+
+
+def encode_event(event: Event) -> bytes:
+    return _pack(event)
+
+
+def decode_event(payload: bytes) -> Event:
+    try:
+        return _decode_event(payload)
+    except msgspec.MsgspecError as error:
+        raise PacketError(f"event: {error}") from None
+
+
+def encode_json(packet: Presence | Health) -> bytes:
+    return msgspec.json.encode(packet)
+
+
+def decode_presence(payload: bytes) -> Presence:
+    try:
+        return _decode_presence(payload)
+    except msgspec.MsgspecError as error:
+        raise PacketError(f"presence: {error}") from None
+
+
+def decode_health(payload: bytes) -> Health:
+    try:
+        return _decode_health(payload)
+    except msgspec.MsgspecError as error:
+        raise PacketError(f"health: {error}") from None
