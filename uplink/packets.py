@@ -62,7 +62,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 class _WirePick(msgspec.Struct, array_like=True, frozen=True):
     """What a pick is on the wire. At most 46 bytes: see `MAX_PICK_BYTES` and its test."""
 
-    id: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     revision: Annotated[int, msgspec.Meta(ge=0, le=255)]
     offset_us: Annotated[int, msgspec.Meta(gt=-(2**31), lt=2**31)]  # time − id
     phase: Annotated[int, msgspec.Meta(ge=0, le=1)]
