@@ -8,14 +8,18 @@ topic (`diting/v1/...`), not in each payload.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import IntFlag
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 MAX_PICK_BYTES = 48
 Phase = Literal["P", "S"]
 Polarity = Literal["up", "down", ""]
+_Packet = TypeVar("_Packet")
+# times end in 2116, so that no sum of a time and an offset leaves the 64 bits of a time stamp
+_Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class PacketError(ValueError):
@@ -62,7 +66,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 class _WirePick(msgspec.Struct, array_like=True, frozen=True):
     """What a pick is on the wire. At most 46 bytes: see `MAX_PICK_BYTES` and its test."""
 
-    id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    id: _Time
     revision: Annotated[int, msgspec.Meta(ge=0, le=255)]
     offset_us: Annotated[int, msgspec.Meta(gt=-(2**31), lt=2**31)]  # time − id
     phase: Annotated[int, msgspec.Meta(ge=0, le=1)]
@@ -83,6 +87,13 @@ _unpack_pick = msgspec.msgpack.Decoder(_WirePick).decode
 _POLARITY: tuple[Polarity, ...] = ("", "up", "down")  # indexed by 0, 1, −1
 
 
+def _decode(kind: str, decoder: Callable[[bytes], _Packet], payload: bytes) -> _Packet:
+    try:
+        return decoder(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PacketError(f"{kind}: {error}") from None
+
+
 def _level(value: float, steps: int) -> int:
     """A fraction 0..1 as one of `steps` + 1 levels; what is outside is clipped."""
     return round(min(max(value, 0.0), 1.0) * steps)
@@ -93,7 +104,19 @@ def encode_pick(pick: Pick) -> bytes:
     amplitude = pick.amplitude_m_s
     if amplitude is not None and not (amplitude > 0 and math.isfinite(amplitude)):
         raise PacketError(f"pick.amplitude_m_s: {amplitude} is not a positive number")
-    wire = _WirePick(
+    try:
+        payload = _pack(_wire_pick(pick))
+    except (ValueError, OverflowError) as error:  # what rounding says of nan and infinity
+        raise PacketError(f"pick: {error}") from None
+    if len(payload) > MAX_PICK_BYTES:
+        raise PacketError(f"pick: {len(payload)} bytes, more than {MAX_PICK_BYTES}")
+    _decode("pick", _unpack_pick, payload)  # msgspec checks the limits of fields only here
+    return payload
+
+
+def _wire_pick(pick: Pick) -> _WirePick:
+    amplitude = pick.amplitude_m_s
+    return _WirePick(
         pick.id,
         pick.revision,
         round((pick.time_ns - pick.id) / 1000),
@@ -105,22 +128,15 @@ def encode_pick(pick: Pick) -> bytes:
         None if amplitude is None else max(-32768, round(1000 * math.log10(amplitude))),
         None if pick.magnitude is None else round(100 * pick.magnitude),
         None if pick.magnitude_error is None else min(255, round(50 * pick.magnitude_error)),
-        min(2**32 - 1, round(1e6 * pick.clock_uncertainty_s)),
+        round(min(1e6 * pick.clock_uncertainty_s, 2**32 - 1)),
         pick.channel,
         int(pick.flags),
     )
-    payload = _pack(wire)
-    if len(payload) > MAX_PICK_BYTES:
-        raise PacketError(f"pick: {len(payload)} bytes, more than {MAX_PICK_BYTES}")
-    return payload
 
 
 def decode_pick(payload: bytes) -> Pick:
     """Unpack a pick. Raises PacketError for anything that is not one."""
-    try:
-        wire = _unpack_pick(payload)
-    except msgspec.MsgspecError as error:
-        raise PacketError(f"pick: {error}") from None
+    wire = _decode("pick", _unpack_pick, payload)
     return Pick(
         id=wire.id,
         revision=wire.revision,
@@ -145,12 +161,12 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     Sent when it switches on (`off_ns` is 0) and again, with the next revision, when it is off.
     """
 
-    on_ns: int
-    revision: int
-    off_ns: int
-    detection: int  # highest detection level in percent
-    p_id: int  # id of the P pick that belongs to it, 0 if none
-    s_id: int  # the same for S
+    on_ns: _Time
+    revision: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    off_ns: _Time
+    detection: Annotated[int, msgspec.Meta(ge=0, le=100)]  # highest detection level in percent
+    p_id: _Time  # id of the P pick that belongs to it, 0 if none
+    s_id: _Time  # the same for S
 
 
 class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,9 +176,9 @@ class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     online: bool
-    session: int
-    latitude: float | None = None
-    longitude: float | None = None
+    session: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
     elevation_m: float | None = None
     channels: list[str] = []
     version: str = ""
@@ -172,8 +188,8 @@ class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the box says of itself every few minutes."""
 
-    time_ns: int
-    data_until_ns: int
+    time_ns: _Time
+    data_until_ns: _Time
     counters: dict[str, int] = {}
     clock_uncertainty_s: float = 0.0
     notes: list[str] = []
@@ -189,10 +205,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(payload: bytes) -> Event:
-    try:
-        return _decode_event(payload)
-    except msgspec.MsgspecError as error:
-        raise PacketError(f"event: {error}") from None
+    return _decode("event", _decode_event, payload)
 
 
 def encode_json(packet: Presence | Health) -> bytes:
@@ -200,14 +213,8 @@ def encode_json(packet: Presence | Health) -> bytes:
 
 
 def decode_presence(payload: bytes) -> Presence:
-    try:
-        return _decode_presence(payload)
-    except msgspec.MsgspecError as error:
-        raise PacketError(f"presence: {error}") from None
+    return _decode("presence", _decode_presence, payload)
 
 
 def decode_health(payload: bytes) -> Health:
-    try:
-        return _decode_health(payload)
-    except msgspec.MsgspecError as error:
-        raise PacketError(f"health: {error}") from None
+    return _decode("health", _decode_health, payload)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 ROOT = "diting/v1"
 KINDS = ("pick", "event", "health", "presence", "config/desired", "config/reported")
 
+# codes as FDSN source identifiers allow them, with lower case, which some private networks use
+_STATION = re.compile(r"([A-Za-z0-9_-]{1,8})\.([A-Za-z0-9_-]{1,8})")
+_TOPIC = re.compile(rf"{ROOT}/([A-Za-z0-9_-]{{1,8}})/([A-Za-z0-9_-]{{1,8}})/({'|'.join(KINDS)})")
+
 
 def topic(station_id: str, kind: str) -> str:
-    """Topic of one kind of packet of a station ("NET.STA")."""
-    network, station = station_id.split(".")
-    return f"{ROOT}/{network}/{station}/{kind}"
+    """Topic of one kind of packet of a station. ValueError where it is not "NET.STA"."""
+    station = _STATION.fullmatch(station_id)
+    if station is None:
+        raise ValueError(f"station_id: {station_id!r} is not NET.STA")
+    return f"{ROOT}/{station[1]}/{station[2]}/{kind}"
 
 
 def parse(name: str) -> tuple[str, str] | None:
     """Station id and kind of a topic, None where it is not one of ours."""
-    parts = name.split("/", 4)
-    if len(parts) != 5 or "/".join(parts[:2]) != ROOT or parts[4] not in KINDS:
-        return None
-    return f"{parts[2]}.{parts[3]}", parts[4]
+    match = _TOPIC.fullmatch(name)
+    return None if match is None else (f"{match[1]}.{match[2]}", match[3])
