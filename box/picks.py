@@ -18,7 +18,7 @@ SEPARATION = 50  # samples: two onsets of one phase are at least half a second a
 KEEP = 0.5  # of the threshold: what an onset once seen needs so as to live on until the end
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Onset:
     """A pick in the making."""
 

@@ -56,6 +56,12 @@ class ConditionedTrace:
             raise IndexError(f"samples {end - count} to {end} are outside the stored stretch")
         return self._values[row : row + count], self._real[row : row + count]
 
+    def real_around(self, index: float, margin: int) -> NDArray[np.bool_]:
+        """What is real from `margin` before to `margin` after a position, as far as data go."""
+        first = max(round(index) - margin - self._first, 0)
+        last = min(round(index) + margin, max(self.ends)) - self._first
+        return self._real[first : max(last, first + 1)]
+
     def _slide(self) -> None:
         keep = self._length
         self._values[:keep], self._values[keep:] = self._values[keep:].copy(), 0

@@ -1,0 +1,125 @@
+"""From the segments of one channel to conditioned samples, gaps and late packets included."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from box.trace import ConditionedTrace
+from models.conditioning import RATE, Conditioner
+from ringbuffer.ring import ChannelRing
+from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
+
+# Which instrument picks where a station has several: high-gain broadband first, then short
+# period, then strong motion.
+INSTRUMENTS = ("HH", "EH", "BH", "SH", "CH", "DH", "HN", "EN", "BN", "HL", "EL", "GP", "DP")
+SLOTS = {"Z": 0, "N": 1, "1": 1, "E": 2, "2": 2}  # "3" is nobody's vertical for sure
+
+
+def choose_channels(channels: list[str]) -> dict[str, int]:
+    """The channels (NET.STA.LOC.CHA) a station picks on -> component (0 vertical, 1, 2).
+
+    One instrument at one location, with a vertical if there is any: first by the order of
+    `INSTRUMENTS`, then by location code.
+    """
+    groups: dict[tuple[str, str], dict[str, int]] = {}
+    for channel in sorted(channels):
+        _, _, location, code = channel.split(".")
+        if len(code) == 3 and code[2] in SLOTS:
+            group = groups.setdefault((location, code[:2]), {})
+            if SLOTS[code[2]] not in group.values():
+                group[channel] = SLOTS[code[2]]
+
+    def rank(item: tuple[tuple[str, str], dict[str, int]]) -> tuple[bool, int, str]:
+        (location, code), group = item
+        known = INSTRUMENTS.index(code) if code in INSTRUMENTS else len(INSTRUMENTS)
+        return (0 not in group.values(), known, location)
+
+    return min(groups.items(), key=rank)[1] if groups else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """A stretch of samples about which something is known."""
+
+    start_ns: int
+    end_ns: int
+    flags: Flag
+
+
+class ChannelFeed:
+    """Feeds one component of the trace from a ring, in order and without gaps filled.
+
+    A late packet is waited for until data `reorder_ns` newer than the hole have come; then the
+    hole stays a hole, and the filter starts afresh behind it.
+    """
+
+    def __init__(self, channel: str, component: int, ring: ChannelRing, reorder_ns: int) -> None:
+        self.channel = channel
+        self.component = component
+        self.ring = ring
+        self._reorder_ns = reorder_ns
+        self._conditioner = Conditioner(ring.rate)
+        self._warm_up = 0  # samples at 100 Hz still to come that don't count as real
+        self._cursor_ns: int | None = None  # time of the next raw sample to condition
+        self._next = 0  # its index on the trace's grid
+        self._flagged: deque[Flagged] = deque(maxlen=1000)
+
+    def flags_between(self, start_ns: int, end_ns: int) -> Flag:
+        flags = Flag.NONE
+        for stretch in self._flagged:
+            if stretch.start_ns < end_ns and stretch.end_ns > start_ns:
+                flags |= stretch.flags
+        return flags
+
+    def pump(self, trace: ConditionedTrace, start_ns: int) -> None:
+        """Condition what has become contiguous, into the trace.
+
+        start_ns: where to begin at the first call.
+        """
+        if self._cursor_ns is None:
+            self._restart(trace, start_ns)
+        while (newest := self.ring.end_ns) is not None:
+            assert self._cursor_ns is not None
+            count = round((newest - self._cursor_ns) * self.ring.rate / NS)
+            if count <= 0:
+                return
+            window = self.ring.read(self._cursor_ns, count)
+            missing = np.flatnonzero(~window.mask)
+            run = int(missing[0]) if len(missing) else count
+            if run:
+                if window.flags:
+                    end = self._cursor_ns + samples_to_ns(run, self.ring.rate)
+                    self._flagged.append(Flagged(self._cursor_ns, end, window.flags))
+                self._condition(trace, window.samples[:run])
+                continue
+            real = np.flatnonzero(window.mask)
+            resume_ns = self._cursor_ns + samples_to_ns(
+                int(real[0]) if len(real) else count, self.ring.rate
+            )
+            if newest - self._cursor_ns < self._reorder_ns:
+                return  # the missing packet may still come
+            self._restart(trace, resume_ns)
+
+    def _restart(self, trace: ConditionedTrace, start_ns: int) -> None:
+        self._conditioner.reset()
+        self._cursor_ns = start_ns
+        self._next = trace.index_of(start_ns)
+        self._warm_up = round(self._conditioner.warm_up_s * RATE)
+
+    def _condition(self, trace: ConditionedTrace, samples: np.ndarray) -> None:
+        assert self._cursor_ns is not None
+        values = self._conditioner.process(samples)
+        cold = min(self._warm_up, len(values))
+        trace.put(self.component, self._next, values, warm_up=cold)
+        self._warm_up -= cold
+        self._next += len(values)
+        self._cursor_ns += samples_to_ns(len(samples), self.ring.rate)
+
+
+def make_feed(segment: Segment, component: int, ring_s: float, reorder_s: float) -> ChannelFeed:
+    """A feed for the channel of its first segment."""
+    ring = ChannelRing(segment.channel, segment.rate, ring_s, reorder_s=reorder_s)
+    return ChannelFeed(segment.channel, component, ring, round(reorder_s * NS))

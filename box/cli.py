@@ -1,0 +1,102 @@
+"""The command line: one program, `diting`; each command lives in a module of its own.
+
+A command's module offers `add_arguments(parser)` and `run(args) -> int`, and is imported only
+when it is asked for, since some need packages that a box does not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+OK, BAD_ANSWER, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Command(NamedTuple):
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("box.demo", "the whole system on this machine, with simulated earthquakes"),
+    "replay": Command("box.replay", "bench test: recordings through boxes, MQTT and the cloud"),
+    "box": Command("box.daemon", "the daemon beside a seismometer"),
+    "cloud": Command("cloud.daemon", "the service that makes events of many boxes' picks"),
+    "check": Command("box.check", "say what is wrong with a configuration, everything at once"),
+    "associate": Command("cloud.associate", "events from a list of picks"),
+    "mechanism": Command("cloud.mechanism_command", "focal mechanisms from first motions (HASH)"),
+    "evaluate": Command("converters.evaluate", "score a model on a labelled data set"),
+    "train": Command("converters.train", "train a model and quantise it"),
+}
+
+
+class UsageError(Exception):
+    """A mistake in what the user gave: told in a line, exit status 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in COMMANDS:
+        return _overview(words)
+    name, command = words[0], COMMANDS[words[0]]
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in _OURS:
+            raise
+        extra = "train" if command.module.startswith("converters") else "cloud"
+        return _fail(f"{name}: needs {error.name}: pip install 'diting-smart-box[{extra}]'")
+    parser = argparse.ArgumentParser(f"diting {name}", description=command.summary)
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(words[1:])))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `diting … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except _user_errors() as error:
+        return _fail(str(error))
+
+
+_OURS = {"box", "models", "converters", "ringbuffer", "uplink", "cloud"}
+
+
+def _overview(words: list[str]) -> int:
+    width = max(map(len, COMMANDS))
+    lines = ["usage: diting COMMAND …", ""]
+    lines += [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    lines += ["", "`diting COMMAND --help` tells the rest."]
+    if words and words[0] in ("-h", "--help", "help"):
+        print("\n".join(lines))
+        return OK
+    if words and words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("diting-smart-box"))
+        return OK
+    if words:
+        lines.insert(0, f"diting: no command '{words[0]}'")
+    print("\n".join(lines), file=sys.stderr)
+    return USAGE
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """What a command raises for the user's own mistakes: the message is all there is to say."""
+    from box.stations import StationError
+    from models.card import CardError
+    from models.interpreter import ModelError
+    from uplink.configuration import ConfigError
+    from uplink.session import BrokerError
+
+    return (UsageError, ConfigError, StationError, CardError, ModelError, BrokerError)
+
+
+def _fail(message: str) -> int:
+    print(f"diting: {message}".replace("\n", "\nditing: "), file=sys.stderr)
+    return USAGE
