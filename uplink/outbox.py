@@ -1,0 +1,184 @@
+"""The durable queue between a box and its broker: a packet leaves it only when acknowledged.
+
+One SQLite file per box, in WAL mode with `synchronous=NORMAL`. A packet whose `put` has returned
+survives a crash of the program (`kill -9` included). A power cut can take the last seconds that the
+kernel had not written back yet (30 s at Linux's default), never the file's integrity: a sync per
+commit would buy these seconds with the life of the SD card, and a box that starts again picks
+again what its ring still holds. A power cut can also bring back packets that were acknowledged:
+they are sent twice, and the cloud knows them by their id.
+
+Limits: `max_packets` and `max_bytes` of payload. At the limit the least important kind goes first,
+its oldest packet first (health before events before picks), and is counted in `dropped`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS packet (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    created_ns INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS least_important ON packet (kind DESC, seq);
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+class OutboxError(RuntimeError):
+    """The outbox cannot be used: one line with the file and the reason."""
+
+
+class Kind(IntEnum):
+    """What a packet is, the most important first."""
+
+    PICK = 0
+    EVENT = 1
+    HEALTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One message on its way to the broker."""
+
+    topic: str
+    payload: bytes
+    kind: Kind = Kind.PICK
+    created_ns: int = 0  # arrival of the sample that made it
+    seq: int = 0  # place in the queue, given by the outbox
+
+
+class Outbox:
+    """Packets in the order in which they were put. Calls take some 50 µs: fit for an event loop.
+
+    A file that is not a database any more is moved aside to `NAME.corrupt` (the last one is kept)
+    and the queue starts empty: `set_aside` says so. A second process on the same file is refused.
+    """
+
+    def __init__(
+        self, path: Path, *, max_packets: int = 100_000, max_bytes: int = 16 << 20
+    ) -> None:
+        """Open or create the file. Raises OutboxError."""
+        self.path = path
+        self.dropped = 0  # packets lost to the limits since opening
+        self.set_aside: Path | None = None
+        self._count = self._bytes = 0
+        self._limits = (max_packets, max_bytes)
+        try:
+            self._db = self._open()
+        except sqlite3.OperationalError as error:  # locked, no such folder, read-only, disk full
+            raise OutboxError(f"{path}: {error}") from None
+        except sqlite3.DatabaseError:
+            self.set_aside = self._move_aside()
+            self._db = self._open()
+        with self._transaction():
+            self._recount()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, packets: Iterable[Packet]) -> list[int]:
+        """Keep packets, in one transaction. Returns their `seq`. Raises OutboxError."""
+        seqs = []
+        with self._transaction():
+            for p in packets:
+                cursor = self._db.execute(
+                    "INSERT INTO packet (kind, topic, payload, created_ns) VALUES (?, ?, ?, ?)",
+                    (p.kind, p.topic, p.payload, p.created_ns),
+                )
+                seqs.append(cursor.lastrowid or 0)
+                self._count += 1
+                self._bytes += len(p.payload)
+            self._keep_limits()
+        return seqs
+
+    def pending(self, after: int = 0, limit: int = 100) -> list[Packet]:
+        """The oldest packets behind `after`, in order. Raises OutboxError."""
+        with self._transaction():
+            rows = self._db.execute(
+                "SELECT topic, payload, kind, created_ns, seq FROM packet WHERE seq > ?"
+                " ORDER BY seq LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        return [Packet(topic, data, Kind(kind), ns, seq) for topic, data, kind, ns, seq in rows]
+
+    def acknowledge(self, seqs: Iterable[int]) -> None:
+        """Forget packets that the broker has taken over. Raises OutboxError."""
+        with self._transaction():
+            self._delete(seqs)
+
+    def next_session(self, now_s: int) -> int:
+        """A number greater than any before; the clock gives it where the file was lost."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO counter VALUES ('session', ?) ON CONFLICT DO UPDATE"
+                " SET value = max(value + 1, excluded.value)",
+                (now_s,),
+            )
+            (number,) = self._db.execute("SELECT value FROM counter").fetchone()
+        return int(number)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._db:
+                yield
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self._recount()
+            raise OutboxError(f"{self.path}: {error}") from None
+
+    def _recount(self) -> None:
+        self._count, self._bytes = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM packet"
+        ).fetchone()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=0)
+        try:
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            db.executescript(_SCHEMA)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _move_aside(self) -> Path:
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return self.path.replace(self.path.with_name(self.path.name + ".corrupt"))
+
+    def _keep_limits(self) -> None:
+        max_packets, max_bytes = self._limits
+        while self._count > max_packets or self._bytes > max_bytes:
+            victims = self._db.execute(
+                "SELECT seq FROM packet ORDER BY kind DESC, seq LIMIT ?",
+                (max(1, self._count - max_packets),),
+            ).fetchall()
+            self.dropped += self._delete([seq for (seq,) in victims])
+
+    def _delete(self, seqs: Iterable[int]) -> int:
+        before = self._count
+        for seq in seqs:
+            row = self._db.execute("SELECT length(payload) FROM packet WHERE seq = ?", (seq,))
+            if (size := row.fetchone()) is not None:
+                self._db.execute("DELETE FROM packet WHERE seq = ?", (seq,))
+                self._count -= 1
+                self._bytes -= size[0]
+        return before - self._count
