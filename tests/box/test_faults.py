@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from box.faults import inject, load_faults
+from ringbuffer.segment import NS, Flag, Segment
+from uplink.configuration import ConfigError
+
+T0 = 1_562_259_600 * NS  # 2019-07-04T17:00:00Z
+
+
+def packets(seconds: int) -> list[Segment]:
+    return [
+        Segment(f"XX.A..HH{c}", T0 + i * NS, Fraction(100), np.full(100, i, np.int32))
+        for i in range(seconds)
+        for c in "ZN"
+    ]
+
+
+def struck(tmp_path, text: str, seconds: int = 6) -> list[Segment]:
+    path = tmp_path / "faults.yaml"
+    path.write_text(text)
+
+    async def stream():
+        for packet in packets(seconds):
+            yield packet
+
+    async def collect():
+        return [segment async for segment in inject(stream(), load_faults(path))]
+
+    return asyncio.run(collect())
+
+
+SPAN = "from: 2019-07-04T17:00:02Z, to: 2019-07-04T17:00:04Z"
+
+
+def second(segment: Segment) -> int:
+    return (segment.start_ns - T0) // NS
+
+
+def test_only_the_named_channel_loses_packets(tmp_path):
+    left = struck(tmp_path, f"- {{fault: drop, {SPAN}, channel: XX.A..HHZ}}")
+    assert [second(s) for s in left if s.channel.endswith("Z")] == [0, 1, 4, 5]
+    assert len([s for s in left if s.channel.endswith("N")]) == 6
+
+
+def test_a_late_packet_comes_after_newer_ones_and_is_not_lost(tmp_path):
+    left = struck(tmp_path, f"- {{fault: late, {SPAN}, station: XX.A, by_s: 2.5}}")
+    order = [second(s) for s in left if s.channel.endswith("Z")]
+    assert sorted(order) == list(range(6))
+    assert order == [0, 1, 4, 2, 5, 3]
+
+
+def test_faults_add_up_on_one_packet(tmp_path):
+    left = struck(
+        tmp_path,
+        f"- {{fault: duplicate, {SPAN}}}\n- {{fault: unlock, {SPAN}}}\n"
+        f"- {{fault: clip, {SPAN}, at_counts: 2}}\n",
+    )
+    assert len(left) == 16
+    hit = [s for s in left if second(s) == 3]
+    assert all(s.flags == Flag.CLOCK_UNLOCKED | Flag.CLIPPED for s in hit)
+    assert all(s.samples.max() == 2 for s in hit)
+
+
+def test_every_wrong_entry_is_named(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        struck(tmp_path, f"- {{fault: melt, {SPAN}}}\n- {{fault: drop}}\n- 5\n")
+    assert [p.split(": ")[1] for p in caught.value.problems] == ["fault 1", "fault 2", "fault 3"]
