@@ -9,7 +9,7 @@ import numpy as np
 
 from box.trace import ConditionedTrace
 from models.conditioning import RATE, Conditioner
-from ringbuffer.ring import ChannelRing
+from ringbuffer.ring import ChannelRing, Outcome
 from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
 
 # Which instrument picks where a station has several: high-gain broadband first, then short
@@ -39,6 +39,9 @@ def choose_channels(channels: list[str]) -> dict[str, int]:
 
     return min(groups.items(), key=rank)[1] if groups else {}
 
+# What makes the samples before and after it unconnected.
+BREAKS = Outcome.TIME_STEP | Outcome.RATE_CHANGE
+
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
@@ -56,16 +59,23 @@ class ChannelFeed:
     hole stays a hole, and the filter starts afresh behind it.
     """
 
-    def __init__(self, channel: str, component: int, ring: ChannelRing, reorder_ns: int) -> None:
-        self.channel = channel
+    def __init__(self, first: Segment, component: int, ring_s: float, reorder_s: float) -> None:
+        """first: the segment with which the channel begins."""
+        self.channel = first.channel
         self.component = component
-        self.ring = ring
-        self._reorder_ns = reorder_ns
-        self._conditioner = Conditioner(ring.rate)
+        self.ring = ChannelRing(first.channel, first.rate, ring_s, reorder_s=reorder_s)
+        self._reorder_ns = round(reorder_s * NS)
+        self._conditioner = Conditioner(first.rate)
+        self._delay_ns = round(self._conditioner.delay_s * NS)
         self._warm_up = 0  # samples at 100 Hz still to come that don't count as real
         self._cursor_ns: int | None = None  # time of the next raw sample to condition
         self._next = 0  # its index on the trace's grid
         self._flagged: deque[Flagged] = deque(maxlen=1000)
+        self._begins_ns = first.start_ns
+        self.append(first)
+
+    def append(self, segment: Segment) -> Outcome:
+        return self.ring.append(segment)
 
     def flags_between(self, start_ns: int, end_ns: int) -> Flag:
         flags = Flag.NONE
@@ -74,13 +84,10 @@ class ChannelFeed:
                 flags |= stretch.flags
         return flags
 
-    def pump(self, trace: ConditionedTrace, start_ns: int) -> None:
-        """Condition what has become contiguous, into the trace.
-
-        start_ns: where to begin at the first call.
-        """
+    def pump(self, trace: ConditionedTrace) -> None:
+        """Condition what has become contiguous, into the trace."""
         if self._cursor_ns is None:
-            self._restart(trace, start_ns)
+            self._restart(trace, max(self._begins_ns, trace.anchor_ns))
         while (newest := self.ring.end_ns) is not None:
             assert self._cursor_ns is not None
             count = round((newest - self._cursor_ns) * self.ring.rate / NS)
@@ -106,7 +113,7 @@ class ChannelFeed:
     def _restart(self, trace: ConditionedTrace, start_ns: int) -> None:
         self._conditioner.reset()
         self._cursor_ns = start_ns
-        self._next = trace.index_of(start_ns)
+        self._next = trace.index_of(start_ns - self._delay_ns)
         self._warm_up = round(self._conditioner.warm_up_s * RATE)
 
     def _condition(self, trace: ConditionedTrace, samples: np.ndarray) -> None:
@@ -118,8 +125,3 @@ class ChannelFeed:
         self._next += len(values)
         self._cursor_ns += samples_to_ns(len(samples), self.ring.rate)
 
-
-def make_feed(segment: Segment, component: int, ring_s: float, reorder_s: float) -> ChannelFeed:
-    """A feed for the channel of its first segment."""
-    ring = ChannelRing(segment.channel, segment.rate, ring_s, reorder_s=reorder_s)
-    return ChannelFeed(segment.channel, component, ring, round(reorder_s * NS))

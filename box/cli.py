@@ -92,9 +92,20 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from models.card import CardError
     from models.interpreter import ModelError
     from uplink.configuration import ConfigError
-    from uplink.session import BrokerError
+    from uplink.connection import BrokerURLError
+    from uplink.outbox import OutboxError
+    from uplink.session import UplinkError
 
-    return (UsageError, ConfigError, StationError, CardError, ModelError, BrokerError)
+    return (
+        UsageError,
+        ConfigError,
+        StationError,
+        CardError,
+        ModelError,
+        BrokerURLError,
+        OutboxError,
+        UplinkError,
+    )
 
 
 def _fail(message: str) -> int:

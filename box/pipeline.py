@@ -6,13 +6,13 @@ packets, to the bit, however fast they come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from box.channels import ChannelFeed, choose_channels, make_feed
+from box.channels import BREAKS, ChannelFeed, choose_channels
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.measure import Ruler
 from box.picks import Onset, OnsetTracker
@@ -50,6 +50,11 @@ class Models:
     first_motion: FirstMotion
     magnitude: StationMagnitude
 
+    def hashes(self) -> dict[str, str]:
+        """Name -> SHA-256 of each artefact."""
+        cards = (self.picker.card, self.first_motion.card, self.magnitude.card)
+        return {card.name: card.sha256 for card in cards}
+
 
 @dataclass(slots=True)
 class Counters:
@@ -62,6 +67,9 @@ class Counters:
     retracted: int = 0
     restarts: int = 0  # time steps and long holes, each of which starts the votes afresh
     ignored: int = 0  # segments of channels that are not picked on
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -98,8 +106,11 @@ class StationPipeline:
         self._patience = round((reorder_s + 1) * RATE)  # how long others wait for a lame channel
         self._models = models
         self._clock = clock
-        self._vote = Vote(models.picker.window, len(models.picker.outputs), picking.merge)
-        self._detection = models.picker.outputs.index("detection")
+        card = models.picker.card
+        self._window = card.inputs[0].shape[1]
+        self._outputs = list(card.outputs[0].labels)
+        self._vote = Vote(self._window, len(self._outputs), picking.merge)
+        self._detection = self._outputs.index("detection")
         self._thresholds: dict[Phase, float] = {
             "P": picking.p_threshold or models.picker.thresholds["P"],
             "S": picking.s_threshold or models.picker.thresholds["S"],
@@ -114,7 +125,7 @@ class StationPipeline:
         self._next_end = STRIDE  # grid index at which the next stride's window ends
         self._vote.reset()
         self._trackers = [
-            OnsetTracker(phase, self._models.picker.outputs.index(phase), level, self._vote)
+            OnsetTracker(phase, self._outputs.index(phase), level, self._vote)
             for phase, level in self._thresholds.items()
         ]
         self._told: dict[Onset, _Told] = {}
@@ -133,19 +144,19 @@ class StationPipeline:
             self.counters.ignored += 1
             return []
         told: list[Pick | Event] = []
-        if self._broken_by(segment):
+        feed = self._feeds.get(segment.channel)
+        if feed is not None and (self._is_far(segment) or feed.append(segment) & BREAKS):
             told += self.flush()
             self.counters.restarts += 1
             self._start_afresh()
+            feed = None
         if self._trace is None:
             self._trace = ConditionedTrace(segment.start_ns, KEPT)
             self._ruler = Ruler(self.station, self.components, segment.start_ns, self._models)
-        feed = self._feeds.get(segment.channel)
         if feed is None:
-            feed = make_feed(segment, component, self._ring_s, self._reorder_s)
+            feed = ChannelFeed(segment, component, self._ring_s, self._reorder_s)
             self._feeds[segment.channel] = feed
-        feed.ring.append(segment)
-        feed.pump(self._trace, max(segment.start_ns, self._trace.anchor_ns))
+        feed.pump(self._trace)
         while self._next_end <= self._ready_until():
             told += self._stride(self._next_end)
             self._next_end += STRIDE
@@ -156,17 +167,10 @@ class StationPipeline:
         open_onsets = [onset for tracker in self._trackers for onset in tracker.drop_all()]
         return self._tell(open_onsets)
 
-    def _broken_by(self, segment: Segment) -> bool:
-        """A step back in time, a hole longer than what is kept, or another rate."""
-        if self._trace is None:
-            return False
-        feed = self._feeds.get(segment.channel)
-        if feed is not None and feed.ring.rate != segment.rate:
-            return True
-        newest_ns = self._trace.time_ns(max(self._trace.ends))
-        behind = newest_ns - segment.end_ns > max(self._reorder_s, self._ring_s / 2) * NS
-        ahead = segment.start_ns - newest_ns > (KEPT - self._vote.blocks * STRIDE) * NS // RATE
-        return behind or ahead
+    def _is_far(self, segment: Segment) -> bool:
+        """Whether a hole is longer than what is kept: nothing connects its two sides."""
+        assert self._trace is not None
+        return self._trace.index_of(segment.start_ns) - max(self._trace.ends) > KEPT - self._window
 
     def _ready_until(self) -> int:
         """Index up to which every component has come, but for those that lag too far behind."""
@@ -182,7 +186,7 @@ class StationPipeline:
         trace = self._trace
         assert trace is not None
         self.counters.strides += 1
-        values, real = trace.window(end, self._vote.blocks * STRIDE)
+        values, real = trace.window(end, self._window)
         probabilities = self._judge(values, real)
         self._vote.add(end // STRIDE - 1, probabilities)
         told: list[Pick | Event] = []
@@ -198,7 +202,7 @@ class StationPipeline:
         present = real.any(axis=0)
         whole = real[:, present].all(axis=1)
         if int(whole.sum()) < MIN_REAL:
-            return np.zeros((len(values), len(self._models.picker.outputs)), np.float32)
+            return np.zeros((len(values), len(self._outputs)), np.float32)
         self.counters.windows += 1
         probabilities = self._models.picker.probabilities(values)
         if not whole.all():

@@ -1,0 +1,182 @@
+"""`diting box`: the daemon beside a seismometer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from box.clock import Clock, ReplayClock, SystemClock
+from box.config import BoxConfig, PickingConfig, StationConfig
+from box.pipeline import Models, StationPipeline
+from box.sources.miniseed import MiniSeedSource
+from box.stations import Station, StationError, load_stations
+from models.fmp import FMP, FirstMotion
+from models.magnitude import MAGNITUDE, StationMagnitude
+from models.picker import PICKER, Picker
+from ringbuffer.segment import Segment
+from uplink.configuration import load_config
+from uplink.connection import BrokerAddress
+from uplink.outbox import Kind, Outbox, Packet
+from uplink.packets import Event, Health, Pick, Presence, encode_event, encode_json, encode_pick
+from uplink.session import Session
+from uplink.topics import topic
+
+_log = logging.getLogger(__name__)
+DRAIN_S = 10.0  # for what is left in the outbox when the daemon is told to stop
+
+
+class Box:
+    """One station's box: samples in, packets out."""
+
+    def __init__(
+        self,
+        pipeline: StationPipeline,
+        session: Session,
+        now_ns: Callable[[], int],
+        observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
+    ) -> None:
+        """observer: is shown the payload of each pick that goes out."""
+        self.pipeline = pipeline
+        self.session = session
+        self.station_id = pipeline.station.station_id
+        self._now_ns = now_ns
+        self._observer = observer
+
+    def take(self, segment: Segment) -> None:
+        """Digest a segment that has just arrived."""
+        arrived_ns = self._now_ns()
+        self._publish(self.pipeline.feed(segment), arrived_ns)
+
+    def finish(self) -> None:
+        """The stream has ended."""
+        self._publish(self.pipeline.flush(), self._now_ns())
+
+    def report_health(self, notes: list[str]) -> None:
+        now_ns = self._now_ns()
+        health = Health(
+            time_ns=now_ns,
+            data_until_ns=self.pipeline.data_until_ns,
+            counters={k: v for k, v in self.pipeline.counters.as_dict().items() if v},
+            notes=notes,
+        )
+        name = topic(self.station_id, "health")
+        self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])
+
+    def _publish(self, told: list[Pick | Event], arrived_ns: int) -> None:
+        if told:
+            self.session.publish([self._pack(packet, arrived_ns) for packet in told])
+
+    def _pack(self, packet: Pick | Event, arrived_ns: int) -> Packet:
+        if isinstance(packet, Event):
+            name = topic(self.station_id, "event")
+            return Packet(name, encode_event(packet), Kind.EVENT, arrived_ns)
+        payload = encode_pick(packet)
+        self._observer(self.station_id, payload)
+        return Packet(topic(self.station_id, "pick"), payload, Kind.PICK, arrived_ns)
+
+
+def load_models(picking: PickingConfig) -> Models:
+    """The models of a configuration. Raises ModelError for one that cannot be used."""
+    return Models(
+        Picker(Path(picking.picker or PICKER)),
+        FirstMotion(Path(picking.first_motion or FMP)),
+        StationMagnitude(Path(picking.magnitude or MAGNITUDE)),
+    )
+
+
+def birth(station: Station, channels: list[str], models: Models) -> Presence:
+    """What a box says of itself when it connects."""
+    return Presence(
+        online=True,
+        session=0,
+        latitude=station.latitude,
+        longitude=station.longitude,
+        elevation_m=station.elevation_m,
+        channels=channels,
+        version=version("diting-smart-box"),
+        models=models.hashes(),
+    )
+
+
+def find_station(config: StationConfig) -> Station:
+    """The station of a configuration, from its StationXML or from the configuration itself."""
+    if config.stationxml is not None:
+        stations, problems = load_stations(Path(config.stationxml))
+        if config.id not in stations:
+            raise StationError("\n".join([*problems, f"{config.stationxml}: {config.id} is not in it"]))
+        return stations[config.id]
+    if config.latitude is None or config.longitude is None:
+        raise StationError(f"station.latitude, station.longitude: missing for {config.id}")
+    return Station(config.id, config.latitude, config.longitude, config.elevation_m)
+
+
+async def run_box(config: BoxConfig, clock: Clock) -> int:
+    """Run until the source ends or a signal comes."""
+    models = load_models(config.picking)
+    station = find_station(config.station)
+    data_clock: Clock = ReplayClock(config.source.speed)
+    source = MiniSeedSource(Path(config.source.path), data_clock)
+    channels = [c for c in source.channels if c.startswith(config.station.id + ".")]
+    pipeline = StationPipeline(
+        station,
+        channels,
+        models,
+        config.picking,
+        config.trigger,
+        config.clock,
+        config.ring_s,
+        config.reorder_s,
+    )
+    outbox = Outbox(Path(config.data_dir) / "outbox.sqlite")
+    session = Session(
+        BrokerAddress.parse(config.broker.url),
+        config.station.id,
+        outbox,
+        birth=birth(station, channels, models),
+        now_ns=clock.now_ns,
+    )
+    box = Box(pipeline, session, clock.now_ns)
+    session.start()
+    pace = asyncio.create_task(_report(box, config.health_every_s))
+    feeding = asyncio.create_task(_feed(box, source.segments()))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, feeding.cancel)
+    await asyncio.wait({feeding})
+    pace.cancel()
+    if not feeding.cancelled():
+        feeding.result()
+    box.finish()
+    box.report_health(source.problems)
+    left = await session.stop(DRAIN_S)
+    outbox.close()
+    _log.info("%s: stopped, %d packets wait for the next start", box.station_id, left)
+    return 0
+
+
+async def _feed(box: Box, segments: AsyncIterator[Segment]) -> None:
+    async for segment in segments:
+        box.take(segment)
+
+
+async def _report(box: Box, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        box.report_health([])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log connections and counters")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    return asyncio.run(run_box(load_config(args.config, BoxConfig), SystemClock()))
