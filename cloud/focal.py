@@ -121,18 +121,21 @@ def _double_couple(
     return along(ray, normal) * along(motion, slip) + along(ray, slip) * along(motion, normal)
 
 
+def rotation_angle(normal: Array, slip: Array, other_normal: Array, other_slip: Array) -> Array:
+    """Smallest rotation that turns one double couple into another, 0..120 degrees (Kagan 1991).
+
+    A source is unchanged by half turns about its three axes, so of the four rotations the one
+    with the largest trace counts.
+    """
+    nn, dd = np.sum(normal * other_normal, axis=-1), np.sum(slip * other_slip, axis=-1)
+    nd, dn = np.sum(normal * other_slip, axis=-1), np.sum(slip * other_normal, axis=-1)
+    null = nn * dd - nd * dn  # cosine between the null axes (Lagrange's identity)
+    trace = np.maximum(np.abs(nn + dd) + null, np.abs(nd + dn) - null)
+    return np.asarray(np.rad2deg(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))))
+
+
 def kagan_angle(
     first: tuple[ArrayLike, ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike, ArrayLike]
 ) -> Array:
-    """Smallest rotation that turns one double couple into another, 0..120 degrees (Kagan 1991).
-
-    Each is (strike, dip, rake) of either nodal plane.
-    """
-    cosines = [
-        np.sum(a * b, axis=-1)
-        for a, b in zip(principal_axes(*first), principal_axes(*second), strict=True)
-    ]
-    # a source is unchanged by half turns about its axes: they flip two axes at a time
-    signs = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    trace = np.max(np.stack(cosines, axis=-1) @ signs.T, axis=-1)
-    return np.asarray(np.rad2deg(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))))
+    """`rotation_angle` between two mechanisms, each (strike, dip, rake) of either nodal plane."""
+    return rotation_angle(*fault_vectors(*first), *fault_vectors(*second))
