@@ -106,7 +106,7 @@ class ChannelFeed:
             resume_ns = self._cursor_ns + samples_to_ns(
                 int(real[0]) if len(real) else count, self.ring.rate
             )
-            if newest - self._cursor_ns < self._reorder_ns:
+            if newest - self._cursor_ns <= self._reorder_ns:
                 return  # the missing packet may still come
             self._restart(trace, resume_ns)
 
