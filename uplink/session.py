@@ -1,0 +1,225 @@
+"""A box's connection to its broker, kept up for ever, that empties the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import aiomqtt
+import msgspec
+from aiomqtt.exceptions import MqttConnectError
+
+from uplink.connection import BrokerAddress, backoff
+from uplink.outbox import Outbox, Packet
+from uplink.packets import Presence, encode_json
+from uplink.topics import topic
+
+_log = logging.getLogger(__name__)
+
+
+class UplinkError(ConnectionError):
+    """The broker cannot be reached: one line with its address and the reason."""
+
+
+class Session:
+    """Publishes what is put in an outbox, with QoS 1, and forgets it on the broker's PUBACK.
+
+    Each connection has a session number greater than the last. The birth message (presence,
+    retained) carries it, and so does the Will, by which the cloud knows the Will of a connection
+    that is long replaced. A lost connection is made again for ever, with jittered backoff, and
+    what was in flight is sent again: the cloud knows packets by their id.
+
+    `publish` may be called at any time, connected or not. With `async with` the session is started
+    and, at the end, stopped.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        station_id: str,
+        outbox: Outbox,
+        *,
+        birth: Presence,
+        now_ns: Callable[[], int],
+        acknowledged: Callable[[Packet, int], None] = lambda packet, time_ns: None,
+        in_flight: int = 16,
+        timeout_s: float = 10.0,
+        random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """
+        Args:
+            birth: what the box says of itself; `online` and `session` are filled in here.
+            now_ns: the box's clock.
+            acknowledged: called with each packet and the time of the broker's acknowledgement.
+            in_flight: packets on their way at most, before the first is acknowledged.
+            timeout_s: without an acknowledgement for so long, the connection is given up.
+            random, sleep: of the backoff.
+        """
+        self.trouble = ""  # why the last attempt or connection ended
+        self.connections = 0
+        self.connected = False
+        self._address = address
+        self._station_id = station_id
+        self._outbox = outbox
+        self._birth = birth
+        self._now_ns = now_ns
+        self._acknowledged = acknowledged
+        self._in_flight = in_flight
+        self._timeout_s = timeout_s
+        self._random = random or Random()
+        self._sleep = sleep
+        self._answered = asyncio.Event()  # the broker has said yes or no
+        self._wake = asyncio.Event()  # there is something to do for the publishing loop
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def publish(self, packets: Iterable[Packet]) -> list[int]:
+        """Put packets in the outbox, to be sent from there. Returns their `seq`."""
+        seqs = self._outbox.put(packets)
+        self._wake.set()
+        return seqs
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._connection_loop(), name=f"mqtt {self._station_id}")
+
+    async def first_connection(self, timeout_s: float) -> None:
+        """Wait until the broker has taken the birth message.
+
+        Raises UplinkError when it refuses (a wrong password, say) or after `timeout_s`. Attempts
+        go on all the same.
+        """
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), timeout_s)
+        if not self.connections:
+            reason = self.trouble or f"no answer within {timeout_s:g} s"
+            raise UplinkError(f"broker {self._address}: {reason}")
+
+    async def stop(self, drain_s: float) -> int:
+        """Send what is left, say goodbye, disconnect. Returns the number of packets left behind.
+
+        Takes `drain_s` at most, and a second for the goodbye.
+        """
+        if self._task is None:
+            return len(self._outbox)
+        self._stopping = True
+        self._wake.set()
+        nothing_to_do = not self.connected and not len(self._outbox)
+        await asyncio.wait({self._task}, timeout=0 if nothing_to_do else drain_s)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        return len(self._outbox)
+
+    async def __aenter__(self) -> Session:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(drain_s=self._timeout_s)
+
+    async def _connection_loop(self) -> None:
+        delays = backoff(self._random)
+        while True:
+            try:
+                async with self._client() as client:
+                    await client.publish(**self._presence(online=True))
+                    self.connected = True
+                    self.connections += 1
+                    self._answered.set()
+                    delays = backoff(self._random)
+                    _log.info("%s: connected to %s", self._station_id, self._address)
+                    await self._serve(client)
+                    return
+            except aiomqtt.MqttError as error:
+                self.trouble = str(error.__cause__ or error)
+                if isinstance(error, MqttConnectError):
+                    self._answered.set()
+                _log.warning("%s: broker %s: %s", self._station_id, self._address, self.trouble)
+            finally:
+                self.connected = False
+            await self._sleep(next(delays))
+
+    def _client(self) -> aiomqtt.Client:
+        self._number = self._outbox.next_session(self._now_ns() // 1_000_000_000)
+        client = self._address.client(
+            f"diting-{self._station_id}",
+            will=aiomqtt.Will(**self._presence(online=False)),
+            timeout=self._timeout_s,
+            keepalive=30,
+            max_inflight_messages=self._in_flight + 1,  # and a goodbye
+        )
+        client.pending_calls_threshold = self._in_flight + 1
+        return client
+
+    def _presence(self, *, online: bool) -> dict[str, Any]:
+        presence = Presence(online=False, session=self._number)
+        if online:
+            presence = msgspec.structs.replace(self._birth, online=True, session=self._number)
+        name = topic(self._station_id, "presence")
+        return {"topic": name, "payload": encode_json(presence), "qos": 1, "retain": True}
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        """Publish until told to stop. Raises MqttError when the connection is lost."""
+        loops = [
+            asyncio.create_task(self._publish_loop(client)),
+            asyncio.create_task(self._receive_loop(client)),
+        ]
+        try:
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            for loop in done:
+                loop.result()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            # a clean disconnection makes the broker drop the Will: say it ourselves
+            with suppress(aiomqtt.MqttError):
+                await client.publish(**self._presence(online=False), timeout=1.0)
+
+    async def _receive_loop(self, client: aiomqtt.Client) -> None:
+        async for _ in client.messages:  # nothing is subscribed; ends with the connection
+            pass
+
+    async def _publish_loop(self, client: aiomqtt.Client) -> None:
+        flying: dict[asyncio.Task[int], Packet] = {}
+        last = 0
+        try:
+            while True:
+                self._wake.clear()
+                self._settle(flying)
+                room = self._in_flight - len(flying)
+                for packet in self._outbox.pending(last, room) if room else ():
+                    task = asyncio.create_task(self._deliver(client, packet))
+                    task.add_done_callback(lambda _: self._wake.set())
+                    flying[task] = packet
+                    last = packet.seq
+                if self._stopping and not flying:
+                    return
+                await self._wake.wait()
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+
+    async def _deliver(self, client: aiomqtt.Client, packet: Packet) -> int:
+        """Publish one packet. Returns the time of its acknowledgement."""
+        await client.publish(packet.topic, packet.payload, qos=1)
+        return self._now_ns()
+
+    def _settle(self, flying: dict[asyncio.Task[int], Packet]) -> None:
+        """Forget what has been acknowledged; raise what went wrong with any other."""
+        landed = [task for task in flying if task.done()]
+        good = [(flying[task], task.result()) for task in landed if task.exception() is None]
+        if good:
+            self._outbox.acknowledge(packet.seq for packet, _ in good)
+        for packet, time_ns in good:
+            self._acknowledged(packet, time_ns)
+        for task in landed:
+            del flying[task]
+            task.result()
