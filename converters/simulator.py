@@ -19,7 +19,7 @@ from cloud.model import Station
 from cloud.travel_times import TravelTimes
 from cloud.velocity import VelocityModel
 from converters.synthetics import (
-    Path,
+    RayPath,
     Site,
     Source,
     ground_velocity,
@@ -226,7 +226,7 @@ def _happen(
 
 
 def _arrival(
-    event: TrueEvent, source: Source, station: SimulatedStation, path: Path, distance_km: float
+    event: TrueEvent, source: Source, station: SimulatedStation, path: RayPath, distance_km: float
 ) -> TrueArrival:
     radiation = p_radiation(source, path)
     return TrueArrival(

@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Path:
+class RayPath:
     """From a source to a station: what the layered earth makes of it."""
 
     distance_km: float  # hypocentral
@@ -82,12 +82,12 @@ def trace_path(
     azimuth_deg: float,
     depth_km: float,
     elevation_m: float,
-) -> Path:
+) -> RayPath:
     """First P and S between a source and a station; azimuth is that of the station."""
     elevation_km = elevation_m / 1000
     p = tables.rays("P", epicentral_km, depth_km, elevation_km)
     s = tables.rays("S", epicentral_km, depth_km, elevation_km)
-    return Path(
+    return RayPath(
         distance_km=float(np.hypot(epicentral_km, depth_km + elevation_km)),
         azimuth_deg=azimuth_deg,
         alpha_m_s=1000 * float(tables.model.velocity("P", depth_km)),
@@ -101,7 +101,7 @@ def trace_path(
     )
 
 
-def p_radiation(source: Source, path: Path) -> float:
+def p_radiation(source: Source, path: RayPath) -> float:
     """Radiation of P towards the station, -1 to 1; its sign is the first motion (1 up)."""
     mechanism = (source.strike, source.dip, source.rake)
     return float(focal.radiation_p(*mechanism, path.azimuth_deg, path.p_takeoff_deg))
@@ -109,7 +109,7 @@ def p_radiation(source: Source, path: Path) -> float:
 
 def ground_velocity(
     source: Source,
-    path: Path,
+    path: RayPath,
     site: Site,
     rate: float,
     count: int,
@@ -138,7 +138,7 @@ def ground_velocity(
 
 
 def _wavelet(
-    phase: str, source: Source, path: Path, site: Site, rate: float, size: int
+    phase: str, source: Source, path: RayPath, site: Site, rate: float, size: int
 ) -> sources.Spectrum:
     """Velocity spectrum of an incident wave of unit radiation, at time 0."""
     moment = sources.seismic_moment(source.magnitude)
@@ -158,7 +158,7 @@ def _wavelet(
     return wavelet
 
 
-def _motion(phase: str, source: Source, path: Path) -> tuple[Array, Array]:
+def _motion(phase: str, source: Source, path: RayPath) -> tuple[Array, Array]:
     """Motion of the surface (up, north, east) for the direct wave, and its mean size."""
     azimuth = np.radians(path.azimuth_deg)
     radial = np.array([0.0, np.cos(azimuth), np.sin(azimuth)])
@@ -178,7 +178,9 @@ def _motion(phase: str, source: Source, path: Path) -> tuple[Array, Array]:
     return direct, MEAN_S * sources.SURFACE_SH * parts
 
 
-def _scatterers(phase: str, path: Path, rate: float, count: int, rng: np.random.Generator) -> Array:
+def _scatterers(
+    phase: str, path: RayPath, rate: float, count: int, rng: np.random.Generator
+) -> Array:
     """What scattered waves add to a direct one of unit size, shape (count, 3)."""
     decay = 0.5 + 0.02 * path.distance_km if phase == "P" else 2.0 + 0.05 * path.distance_km
     time = np.arange(count) / rate

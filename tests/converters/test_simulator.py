@@ -13,7 +13,7 @@ from cloud.geodesy import distance_azimuth
 from cloud.travel_times import TravelTimes
 from converters.simulator import NetworkConfig, SimulatedStation, Simulation, simulate
 from converters.sources import attenuation, surface_p, surface_sv
-from converters.synthetics import Path, Site, Source, ground_velocity, p_radiation, trace_path
+from converters.synthetics import RayPath, Site, Source, ground_velocity, p_radiation, trace_path
 from models.conditioning import Conditioner
 from models.magnitude import local_magnitude, wood_anderson
 from ringbuffer.segment import NS
@@ -39,7 +39,7 @@ def sample(network: Simulation, time_ns: int) -> float:
     return (time_ns - start_ns) / NS * 100
 
 
-def a_path(rng: np.random.Generator, tables: TravelTimes) -> Path:
+def a_path(rng: np.random.Generator, tables: TravelTimes) -> RayPath:
     distance, azimuth = float(np.exp(rng.uniform(2, 4.5))), float(rng.uniform(0, 360))
     return trace_path(tables, distance, azimuth, float(rng.uniform(5, 12)), 500.0)
 
