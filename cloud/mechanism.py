@@ -148,9 +148,10 @@ def origin_mechanisms(
 ) -> tuple[Mechanism, ...]:
     """Mechanisms of a located event from the first motions among its P arrivals.
 
-    Azimuths are as uncertain as the epicentre makes them. The same origin gives the same answer.
+    Picks that the locator rejected are left out. Azimuths are as uncertain as the epicentre makes
+    them. The same origin gives the same answer.
     """
-    arrivals = [a for a in origin.arrivals if a.pick.phase == "P" and a.pick.polarity]
+    arrivals = [a for a in origin.arrivals if a.pick.phase == "P" and a.pick.polarity and a.weight]
     if not arrivals:
         return ()
     distance = np.array([a.distance_km for a in arrivals])
