@@ -92,9 +92,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from models.card import CardError
     from models.interpreter import ModelError
     from uplink.configuration import ConfigError
-    from uplink.connection import BrokerURLError
+    from uplink.connection import BrokerURLError, UplinkError
     from uplink.outbox import OutboxError
-    from uplink.session import UplinkError
 
     return (
         UsageError,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 
+_log = logging.getLogger(__name__)
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class UplinkError(ConnectionError):
+    """The broker cannot be reached: one line with its address and the reason."""
 
 
 class BrokerURLError(ValueError):
@@ -82,3 +91,65 @@ def backoff(random: Random, first_s: float = 1.0, longest_s: float = 60.0) -> It
     while True:
         yield random.uniform(0.0, ceiling)
         ceiling = min(longest_s, 2 * ceiling)
+
+
+class Connection:
+    """A connection to a broker that is made again for ever, with jittered backoff."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        random: Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`random` and `sleep` are those of the backoff."""
+        self.up = False
+        self.count = 0  # connections established so far
+        self.trouble = ""  # why the last attempt or connection ended
+        self._address = address
+        self._random = random
+        self._sleep = sleep
+        self._answered = asyncio.Event()  # the broker has said yes or no
+
+    async def keep(
+        self,
+        client: Callable[[], aiomqtt.Client],
+        serve: Callable[[aiomqtt.Client], Awaitable[None]],
+    ) -> None:
+        """Connect a new client and serve it, again and again, until `serve` returns.
+
+        `serve` calls `established` once the connection does what it is for, and raises MqttError
+        when it is lost.
+        """
+        self._delays = backoff(self._random)
+        while True:
+            try:
+                async with client() as connected:
+                    await serve(connected)
+                    return
+            except aiomqtt.MqttError as error:
+                self.trouble = str(error.__cause__ or error)
+                if isinstance(error, MqttConnectError):
+                    self._answered.set()
+                _log.warning("broker %s: %s", self._address, self.trouble)
+            finally:
+                self.up = False
+            await self._sleep(next(self._delays))
+
+    def established(self) -> None:
+        self.up = True
+        self.count += 1
+        self._delays = backoff(self._random)
+        self._answered.set()
+
+    async def first(self, timeout_s: float) -> None:
+        """Wait until a connection has been established for the first time.
+
+        Raises UplinkError when the broker refuses (a wrong password, say) or after `timeout_s`.
+        Attempts go on all the same.
+        """
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), timeout_s)
+        if not self.count:
+            reason = self.trouble or f"no answer within {timeout_s:g} s"
+            raise UplinkError(f"broker {self._address}: {reason}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from random import Random
@@ -11,18 +10,11 @@ from typing import Any
 
 import aiomqtt
 import msgspec
-from aiomqtt.exceptions import MqttConnectError
 
-from uplink.connection import BrokerAddress, backoff
+from uplink.connection import BrokerAddress, Connection
 from uplink.outbox import Outbox, Packet
 from uplink.packets import Presence, encode_json
 from uplink.topics import topic
-
-_log = logging.getLogger(__name__)
-
-
-class UplinkError(ConnectionError):
-    """The broker cannot be reached: one line with its address and the reason."""
 
 
 class Session:
@@ -60,9 +52,7 @@ class Session:
             timeout_s: without an acknowledgement for so long, the connection is given up.
             random, sleep: of the backoff.
         """
-        self.trouble = ""  # why the last attempt or connection ended
-        self.connections = 0
-        self.connected = False
+        self.connection = Connection(address, random or Random(), sleep)
         self._address = address
         self._station_id = station_id
         self._outbox = outbox
@@ -71,33 +61,27 @@ class Session:
         self._acknowledged = acknowledged
         self._in_flight = in_flight
         self._timeout_s = timeout_s
-        self._random = random or Random()
-        self._sleep = sleep
-        self._answered = asyncio.Event()  # the broker has said yes or no
         self._wake = asyncio.Event()  # there is something to do for the publishing loop
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def publish(self, packets: Iterable[Packet]) -> list[int]:
-        """Put packets in the outbox, to be sent from there. Returns their `seq`."""
+        """Put packets in the outbox, to be sent from there. Returns their `seq`.
+
+        Raises OutboxError.
+        """
+        if self._task is not None and self._task.done():
+            self._task.result()  # raises what has ended it
         seqs = self._outbox.put(packets)
         self._wake.set()
         return seqs
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._connection_loop(), name=f"mqtt {self._station_id}")
+        self._task = asyncio.create_task(self.connection.keep(self._client, self._serve))
 
     async def first_connection(self, timeout_s: float) -> None:
-        """Wait until the broker has taken the birth message.
-
-        Raises UplinkError when it refuses (a wrong password, say) or after `timeout_s`. Attempts
-        go on all the same.
-        """
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), timeout_s)
-        if not self.connections:
-            reason = self.trouble or f"no answer within {timeout_s:g} s"
-            raise UplinkError(f"broker {self._address}: {reason}")
+        """Wait until the broker has taken the birth message. Raises UplinkError."""
+        await self.connection.first(timeout_s)
 
     async def stop(self, drain_s: float) -> int:
         """Send what is left, say goodbye, disconnect. Returns the number of packets left behind.
@@ -108,7 +92,7 @@ class Session:
             return len(self._outbox)
         self._stopping = True
         self._wake.set()
-        nothing_to_do = not self.connected and not len(self._outbox)
+        nothing_to_do = not self.connection.up and not len(self._outbox)
         await asyncio.wait({self._task}, timeout=0 if nothing_to_do else drain_s)
         self._task.cancel()
         with suppress(asyncio.CancelledError):
@@ -122,28 +106,6 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop(drain_s=self._timeout_s)
-
-    async def _connection_loop(self) -> None:
-        delays = backoff(self._random)
-        while True:
-            try:
-                async with self._client() as client:
-                    await client.publish(**self._presence(online=True))
-                    self.connected = True
-                    self.connections += 1
-                    self._answered.set()
-                    delays = backoff(self._random)
-                    _log.info("%s: connected to %s", self._station_id, self._address)
-                    await self._serve(client)
-                    return
-            except aiomqtt.MqttError as error:
-                self.trouble = str(error.__cause__ or error)
-                if isinstance(error, MqttConnectError):
-                    self._answered.set()
-                _log.warning("%s: broker %s: %s", self._station_id, self._address, self.trouble)
-            finally:
-                self.connected = False
-            await self._sleep(next(delays))
 
     def _client(self) -> aiomqtt.Client:
         self._number = self._outbox.next_session(self._now_ns() // 1_000_000_000)
@@ -166,6 +128,8 @@ class Session:
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         """Publish until told to stop. Raises MqttError when the connection is lost."""
+        await client.publish(**self._presence(online=True))
+        self.connection.established()
         loops = [
             asyncio.create_task(self._publish_loop(client)),
             asyncio.create_task(self._receive_loop(client)),

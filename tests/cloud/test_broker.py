@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cloud.broker import EmbeddedBroker
-from uplink.connection import BrokerAddress
+from uplink.connection import BrokerAddress, UplinkError
 from uplink.outbox import Outbox, Packet
 from uplink.packets import Presence
-from uplink.session import Session, UplinkError
+from uplink.session import Session
 
 PATIENCE_S = 20.0
 

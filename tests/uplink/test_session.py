@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import aiomqtt
 import pytest
 
-from uplink.connection import BrokerAddress
+from uplink.connection import BrokerAddress, UplinkError
 from uplink.outbox import Kind, Outbox, Packet
 from uplink.packets import Presence, decode_presence
-from uplink.session import Session, UplinkError
+from uplink.session import Session
 
 if TYPE_CHECKING:
     from conftest import Mosquitto
@@ -132,12 +132,12 @@ def test_a_silent_broker_is_given_up_and_everything_sent_again(
             await box.first_connection(PATIENCE_S)
             mosquitto.freeze()
             box.publish(packet(n) for n in range(3))
-            await until(lambda: not box.connected)
-            assert "timed out" in box.trouble
+            await until(lambda: not box.connection.up)
+            assert "timed out" in box.connection.trouble
             assert len(outbox) == 3
             mosquitto.thaw()
             await until(lambda: len(outbox) == 0)
-            assert box.connections == 2
+            assert box.connection.count == 2
 
     asyncio.run(scenario())
 
@@ -157,7 +157,7 @@ def test_an_outage_costs_no_pick(tmp_path: Path, mosquitto: Mosquitto, how: sign
             await until(lambda: len(outbox) < 440)
             mosquitto.stop(how)
             box.publish(packet(n) for n in range(500, 550))
-            await until(lambda: not box.connected)
+            await until(lambda: not box.connection.up)
             unsent = {p.created_ns for p in outbox.pending(limit=1000)}
             assert 50 < len(unsent) < 490
             mosquitto.start()
