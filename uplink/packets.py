@@ -63,7 +63,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     flags: PickFlag = PickFlag.NONE
 
 
-class _WirePick(msgspec.Struct, array_like=True, frozen=True):
+class _WirePick(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What a pick is on the wire. At most 46 bytes: see `MAX_PICK_BYTES` and its test."""
 
     id: _Time
@@ -155,7 +155,7 @@ def decode_pick(payload: bytes) -> Pick:
     )
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The station's own trigger: ground is shaking here, from `on_ns` on.
 
     Sent when it switches on (`off_ns` is 0) and again, with the next revision, when it is off.

@@ -1,0 +1,255 @@
+"""What the cloud knows, in one SQLite file: raw packets, stations, picks, events.
+
+WAL mode with `synchronous=NORMAL`: a crash of the program loses nothing that was saved, a power
+cut at most the last seconds. Raw packets are kept up to a number, the oldest going first;
+everything else stays.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cloud.model import Event, Pick, Station
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS packet (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    received_ns INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS station (
+    station_id TEXT PRIMARY KEY,
+    latitude REAL,
+    longitude REAL,
+    elevation_m REAL,
+    session INTEGER NOT NULL DEFAULT 0,
+    online INTEGER NOT NULL DEFAULT 0,
+    heard_ns INTEGER NOT NULL DEFAULT 0,
+    health TEXT
+);
+CREATE TABLE IF NOT EXISTS pick (
+    pick_id TEXT PRIMARY KEY,
+    station_id TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    time_ns INTEGER NOT NULL,
+    probability REAL NOT NULL,
+    channel_id TEXT NOT NULL,
+    polarity INTEGER NOT NULL,
+    polarity_probability REAL NOT NULL,
+    amplitude_m_s REAL,
+    magnitude REAL,
+    magnitude_error REAL,
+    clock_uncertainty_s REAL NOT NULL,
+    provisional INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    retracted INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS pick_time ON pick (time_ns);
+CREATE TABLE IF NOT EXISTS event (
+    event_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    withdrawn INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    latitude REAL NOT NULL,
+    longitude REAL NOT NULL,
+    depth_km REAL NOT NULL,
+    magnitude REAL,
+    body BLOB NOT NULL,  -- msgpack of cloud.model.Event, arrivals and mechanisms included
+    PRIMARY KEY (event_id, revision)
+);
+"""
+_PICK_COLUMNS = ", ".join(f.name for f in fields(Pick))
+# an amplitude or an error may come as a numpy scalar
+_encode = msgspec.msgpack.Encoder(enc_hook=lambda value: value.item()).encode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+class CatalogueError(RuntimeError):
+    """The catalogue cannot be used: one line with the file and the reason."""
+
+
+class Catalogue:
+    """The catalogue in a file, or, with ":memory:", for as long as it is open.
+
+    To be used in the thread that opened it. Each save is a transaction of its own unless it is
+    made inside `transaction`.
+    """
+
+    def __init__(self, path: Path | str, *, max_packets: int = 10_000_000) -> None:
+        """Open or create. Raises CatalogueError."""
+        self.path = path
+        self._max_packets = max_packets
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _VERSION):
+                raise CatalogueError(f"{path}: made by another version of diting ({version})")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(f"{_SCHEMA} PRAGMA user_version={_VERSION};")
+        except sqlite3.Error as error:
+            raise CatalogueError(f"{path}: {error}") from None
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing of what is saved inside. Raises CatalogueError."""
+        try:
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise CatalogueError(f"{self.path}: {error}") from None
+
+    # Packets
+
+    def save_packet(self, received_ns: int, topic: str, payload: bytes) -> None:
+        cursor = self._db.execute(
+            "INSERT INTO packet (received_ns, topic, payload) VALUES (?, ?, ?)",
+            (received_ns, topic, payload),
+        )
+        oldest = (cursor.lastrowid or 0) - self._max_packets
+        self._db.execute("DELETE FROM packet WHERE seq <= ?", (oldest,))
+
+    def packets(self) -> Iterator[tuple[int, str, bytes]]:
+        """Time of arrival, topic and payload of the raw packets, as they came."""
+        yield from self._db.execute("SELECT received_ns, topic, payload FROM packet ORDER BY seq")
+
+    # Stations
+
+    def session(self, station_id: str) -> int:
+        """Number of the newest connection heard of, 0 where there was none."""
+        row = self._db.execute(
+            "SELECT session FROM station WHERE station_id = ?", (station_id,)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def save_presence(self, station_id: str, session: int, online: bool, heard_ns: int) -> None:
+        self._db.execute(
+            "INSERT INTO station (station_id, session, online, heard_ns) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET (session, online, heard_ns) ="
+            " (excluded.session, excluded.online, excluded.heard_ns)",
+            (station_id, session, online, heard_ns),
+        )
+
+    def save_station(self, station: Station) -> None:
+        """Keep where a station stands."""
+        self._db.execute(
+            "INSERT INTO station (station_id, latitude, longitude, elevation_m)"
+            " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET (latitude, longitude, elevation_m) ="
+            " (excluded.latitude, excluded.longitude, excluded.elevation_m)",
+            astuple(station),
+        )
+
+    def save_health(self, station_id: str, health: bytes, heard_ns: int) -> None:
+        """Keep the newest health packet (JSON) of a station."""
+        self._db.execute(
+            "INSERT INTO station (station_id, health, heard_ns) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET (health, heard_ns) = (excluded.health, excluded.heard_ns)",
+            (station_id, health.decode(), heard_ns),
+        )
+
+    def stations(self) -> list[Station]:
+        """Stations that have said where they are, in order of their names."""
+        rows = self._db.execute(
+            "SELECT station_id, latitude, longitude, coalesce(elevation_m, 0) FROM station"
+            " WHERE latitude IS NOT NULL AND longitude IS NOT NULL ORDER BY station_id"
+        )
+        return [Station(*row) for row in rows]
+
+    def states(self) -> list[dict[str, Any]]:
+        """`station_id`, `online`, `heard_ns` and `health` (JSON or None) of all heard of."""
+        names = ("station_id", "online", "heard_ns", "health")
+        rows = self._db.execute(f"SELECT {', '.join(names)} FROM station ORDER BY station_id")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    # Picks
+
+    def pick_state(self, pick_id: str) -> tuple[int, bool] | None:
+        """Revision of a pick, and whether it was retracted; None for one never heard of."""
+        row = self._db.execute(
+            "SELECT revision, retracted FROM pick WHERE pick_id = ?", (pick_id,)
+        ).fetchone()
+        return (row[0], bool(row[1])) if row else None
+
+    def save_pick(self, pick: Pick, revision: int = 0, retracted: bool = False) -> None:
+        row = (*astuple(pick), revision, retracted)
+        marks = ", ".join("?" * len(row))
+        self._db.execute(
+            f"INSERT OR REPLACE INTO pick ({_PICK_COLUMNS}, revision, retracted) VALUES ({marks})",
+            row,
+        )
+
+    def picks(self, since_ns: int = 0) -> list[Pick]:
+        """Standing picks from a time on, ordered by time and then by id."""
+        rows = self._db.execute(
+            f"SELECT {_PICK_COLUMNS} FROM pick WHERE NOT retracted AND time_ns >= ?"
+            " ORDER BY time_ns, pick_id",
+            (since_ns,),
+        )
+        return [Pick(*(*row[:-1], bool(row[-1]))) for row in rows]
+
+    def count_picks(self) -> dict[str, int]:
+        """Standing picks by phase."""
+        return dict(
+            self._db.execute("SELECT phase, count(*) FROM pick WHERE NOT retracted GROUP BY phase")
+        )
+
+    # Events
+
+    def save_event(self, event: Event, *, withdrawn: bool = False) -> int:
+        """Keep an event as its next revision, unless nothing has changed. Returns the revision."""
+        body = _encode(event)
+        row = self._db.execute(
+            "SELECT revision, withdrawn, body FROM event WHERE event_id = ?"
+            " ORDER BY revision DESC LIMIT 1",
+            (event.event_id,),
+        ).fetchone()
+        if row and (bool(row[1]), row[2]) == (withdrawn, body):
+            return int(row[0])
+        revision = row[0] + 1 if row else 0
+        origin = event.origin
+        place = (origin.latitude, origin.longitude, origin.depth_km)
+        self._db.execute(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(event.event_id, revision, withdrawn, origin.time_ns),
+                *map(float, place),
+                None if event.magnitude is None else float(event.magnitude),
+                body,
+            ),
+        )
+        return revision
+
+    def replace_events(self, events: Iterable[Event]) -> None:
+        """Make these the events there are; others are withdrawn, and their history kept."""
+        wanted = {event.event_id: event for event in events}
+        with self.transaction():
+            for event in self.events():
+                if event.event_id not in wanted:
+                    self.save_event(event, withdrawn=True)
+            for event in wanted.values():
+                self.save_event(event)
+
+    def events(self) -> list[Event]:
+        """Events that stand, each in its newest revision, in order of time."""
+        rows = self._db.execute(  # SQLite takes the other columns from the row of the maximum
+            "SELECT max(revision), withdrawn, body FROM event GROUP BY event_id"
+            " ORDER BY time_ns, event_id"
+        )
+        return [_decode_event(body) for _, withdrawn, body in rows if not withdrawn]

@@ -1,0 +1,205 @@
+"""From packets on the wire to picks and stations in the catalogue.
+
+What is guaranteed: a packet is in the catalogue before the broker is told that it arrived, and
+the subscription is persistent, so that a broker that keeps its word brings every packet at least
+once. What comes twice, too late or broken is counted and has no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Literal
+
+import aiomqtt
+
+from cloud.catalogue import Catalogue
+from cloud.model import Pick, Station
+from uplink import packets, topics
+from uplink.connection import BrokerAddress, Connection
+from uplink.packets import PacketError, PickFlag
+
+SUBSCRIPTIONS = [
+    (f"{topics.ROOT}/+/+/{kind}", 1) for kind in ("pick", "event", "health", "presence")
+]
+MAX_PAYLOAD_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class PickChange:
+    """What became of a pick, and the pick as its newest packet has it."""
+
+    what: Literal["added", "revised", "retracted"]
+    pick: Pick
+
+
+class Ingest:
+    """Packets in, changes out; knows no broker.
+
+    `counters` counts packets by kind and by what was wrong with them; `last_error` has the newest
+    message of each kind.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.counters: Counter[str] = Counter()
+        self.last_error: dict[str, str] = {}
+        self.departed: set[str] = set()  # stations that have said goodbye while we listened
+        self._catalogue = catalogue
+        self._handlers: dict[str, Callable[[str, bytes, int], PickChange | Station | None]] = {
+            "pick": self._pick,
+            "event": self._event,
+            "health": self._health,
+            "presence": self._presence,
+        }
+
+    def receive(
+        self, topic: str, payload: bytes, received_ns: int, *, retained: bool = False
+    ) -> PickChange | Station | None:
+        """Digest one packet, in one transaction. Returns what it changed, None for nothing.
+
+        retained: it is from before the subscription. Raises CatalogueError.
+        """
+        parsed = topics.parse(topic)
+        if parsed is None or parsed[1] not in self._handlers:
+            self._drop("foreign topic", repr(topic[:100]))
+            return None
+        station_id, kind = parsed
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            self._drop(f"bad {kind}", f"{topic}: {len(payload)} bytes")
+            return None
+        self.counters[kind] += 1
+        try:
+            with self._catalogue.transaction():
+                self._catalogue.save_packet(received_ns, topic, payload)
+                change = self._handlers[kind](station_id, payload, received_ns)
+        except PacketError as error:
+            self._drop(f"bad {kind}", f"{topic}: {error}")
+            return None
+        if kind == "presence" and not retained:
+            self._note_departure(station_id, payload)
+        return change
+
+    def _drop(self, reason: str, detail: str) -> None:
+        self.counters[reason] += 1
+        self.last_error[reason] = detail
+
+    def _pick(self, station_id: str, payload: bytes, received_ns: int) -> PickChange | None:
+        packet = packets.decode_pick(payload)
+        pick = model_pick(station_id, packet)
+        retracted = PickFlag.RETRACTED in packet.flags
+        known = self._catalogue.pick_state(pick.pick_id)
+        if known is not None and packet.revision <= known[0]:
+            self.counters["repeated pick" if packet.revision == known[0] else "older pick"] += 1
+            return None
+        self._catalogue.save_pick(pick, packet.revision, retracted)
+        standing = known is not None and not known[1]
+        if retracted:
+            return PickChange("retracted", pick) if standing else None
+        return PickChange("revised" if standing else "added", pick)
+
+    def _event(self, station_id: str, payload: bytes, received_ns: int) -> None:
+        packets.decode_event(payload)  # kept as it came: nobody reads it yet
+
+    def _health(self, station_id: str, payload: bytes, received_ns: int) -> None:
+        packets.decode_health(payload)
+        self._catalogue.save_health(station_id, payload, received_ns)
+
+    def _presence(self, station_id: str, payload: bytes, received_ns: int) -> Station | None:
+        presence = packets.decode_presence(payload)
+        if presence.session < self._catalogue.session(station_id):
+            self.counters["late presence"] += 1  # the Will of a connection long replaced
+            return None
+        self._catalogue.save_presence(station_id, presence.session, presence.online, received_ns)
+        if presence.latitude is None or presence.longitude is None:
+            return None
+        station = Station(
+            station_id, presence.latitude, presence.longitude, presence.elevation_m or 0.0
+        )
+        self._catalogue.save_station(station)
+        return station
+
+    def _note_departure(self, station_id: str, payload: bytes) -> None:
+        presence = packets.decode_presence(payload)
+        if presence.online:
+            self.departed.discard(station_id)
+        elif presence.session == self._catalogue.session(station_id):
+            self.departed.add(station_id)
+
+
+def model_pick(station_id: str, packet: packets.Pick) -> Pick:
+    """A pick from the wire as the cloud sees it."""
+    return Pick(
+        pick_id=f"{station_id}/{packet.phase}/{packet.id}",
+        station_id=station_id,
+        phase=packet.phase,
+        time_ns=packet.time_ns,
+        probability=packet.probability,
+        channel_id=f"{station_id}.{packet.channel}" if packet.channel else "",
+        polarity={"up": 1, "down": -1, "": 0}[packet.polarity],
+        polarity_probability=packet.polarity_probability,
+        amplitude_m_s=packet.amplitude_m_s,
+        magnitude=packet.magnitude,
+        magnitude_error=packet.magnitude_error,
+        clock_uncertainty_s=packet.clock_uncertainty_s,
+        provisional=PickFlag.PROVISIONAL in packet.flags,
+    )
+
+
+class Subscriber:
+    """Keeps a subscription to all boxes, and hands each message on before it is acknowledged."""
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        handle: Callable[[aiomqtt.Message], None],
+        *,
+        client_id: str = "diting-cloud",
+        persistent: bool = True,
+        random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """
+        Args:
+            handle: called with each message; while it fails, the broker keeps the message.
+            client_id: under which the broker keeps what arrives while we are away.
+            persistent: whether it shall (a replay starts afresh).
+        """
+        self.connection = Connection(address, random or Random(), sleep)
+        self._address = address
+        self._handle = handle
+        self._client_id = client_id
+        self._persistent = persistent
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        await self.connection.keep(self._client, self._serve)
+
+    def _client(self) -> aiomqtt.Client:
+        return self._address.client(
+            self._client_id,
+            clean_session=not self._persistent,
+            queue_type=partial(_HandleAtOnce, self._handle),
+        )
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        codes = await client.subscribe(SUBSCRIPTIONS)
+        if any(getattr(code, "value", code) >= 0x80 for code in codes):
+            raise aiomqtt.MqttError("the broker refuses the subscription")
+        self.connection.established()
+        async for _ in client.messages:  # none comes this way; ends with the connection
+            pass
+
+
+class _HandleAtOnce(asyncio.Queue[aiomqtt.Message]):
+    """paho acknowledges a message once it is in the queue: so handle it instead of queueing."""
+
+    def __init__(self, handle: Callable[[aiomqtt.Message], None], maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self._handle = handle
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        self._handle(item)
