@@ -38,6 +38,7 @@ __all__ = [
 
 MAX_MECHANISMS = 5
 CLEAR_WEIGHT = 0.75  # a first motion of at least this weight counts as impulsive
+MODEL_ERROR_DEG = 5.0  # of take-off angles, for what the velocity model does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +144,24 @@ def find_mechanisms(
     return tuple(found)
 
 
-def origin_mechanisms(
-    origin: Origin, settings: Settings = DEFAULTS, takeoff_error_deg: float = 10.0
-) -> tuple[Mechanism, ...]:
+def origin_mechanisms(origin: Origin, settings: Settings = DEFAULTS) -> tuple[Mechanism, ...]:
     """Mechanisms of a located event from the first motions among its P arrivals.
 
     Picks that the locator rejected are left out. Azimuths are as uncertain as the epicentre makes
-    them. The same origin gives the same answer.
+    them, take-off angles as the depth and the velocity model do. The same origin gives the same
+    answer.
     """
     arrivals = [a for a in origin.arrivals if a.pick.phase == "P" and a.pick.polarity and a.weight]
     if not arrivals:
         return ()
     distance = np.array([a.distance_km for a in arrivals])
-    azimuth_error = np.rad2deg(np.arctan2(origin.horizontal_error_km, distance))
+    depth = max(origin.depth_km, 0.1)
+    by_depth = origin.vertical_error_km * distance / (distance**2 + depth**2)  # straight ray
     azimuth, takeoff = perturbed(
         [a.azimuth_deg for a in arrivals],
         [a.takeoff_deg for a in arrivals],
-        azimuth_error,
-        takeoff_error_deg,
+        np.rad2deg(np.arctan2(origin.horizontal_error_km, distance)),
+        np.hypot(MODEL_ERROR_DEG, np.rad2deg(by_depth)),
         settings.trials,
     )
     polarity = np.array([a.pick.polarity for a in arrivals])
