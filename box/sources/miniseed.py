@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pymseed import NSTERROR, MiniSEEDError, MS3Record, sourceid2nslc
 
 from box.clock import ReplayClock
-from box.sources.replay import in_time_order, replay
+from box.sources.replay import in_time_order, replay, within
 from ringbuffer.segment import Flag, Segment
 
 # Where a record may begin: fixed header of version 3, or sequence number and quality of 2.
@@ -119,6 +120,14 @@ class MiniSeedSource:
         """The packets, at the pace of the clock."""
         return replay(self.packets(), self._clock)
 
+    def read(self, channel: str, start_ns: int, end_ns: int) -> list[Segment]:
+        """What there is of a channel between two times, whole samples inside them."""
+        places = self._places.get(channel, [])
+        # A record says in its header where it begins only; the one before may reach into the span.
+        first = max(0, bisect_left(places, start_ns, key=lambda place: place.start_ns) - 1)
+        last = bisect_left(places, end_ns, key=lambda place: place.start_ns)
+        return within(self._segments_at(channel, places[first:last]), start_ns, end_ns)
+
     def _complain(self, path: Path, problem: str) -> None:
         self._first_problem.setdefault(path, problem)
         self._n_problems[path] += 1
@@ -165,8 +174,10 @@ class MiniSeedSource:
         self._places.setdefault(channel, []).append(place)
 
     def _segments(self, channel: str) -> Iterator[Segment]:
-        places = self._places[channel]
-        knows_locks = any(place.locked for place in places)
+        return self._segments_at(channel, self._places[channel])
+
+    def _segments_at(self, channel: str, places: list[_Place]) -> Iterator[Segment]:
+        knows_locks = any(place.locked for place in self._places[channel])
         for place in places:
             samples = self._samples(channel, place)
             if samples is not None:

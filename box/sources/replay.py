@@ -62,6 +62,41 @@ def in_time_order(channels: Iterable[Iterable[Segment]]) -> Iterator[Segment]:
     return heapq.merge(*(cut(channel) for channel in channels), key=_arrival)
 
 
+class SegmentSource:
+    """Replays segments that are in memory, such as simulated ones."""
+
+    def __init__(self, segments: Iterable[Segment], clock: ReplayClock) -> None:
+        self._clock = clock
+        self._by_channel: dict[str, list[Segment]] = {}
+        for segment in segments:
+            self._by_channel.setdefault(segment.channel, []).append(segment)
+
+    @property
+    def channels(self) -> list[str]:
+        return sorted(self._by_channel)
+
+    def segments(self) -> AsyncIterator[Segment]:
+        """One-second packets, at the pace of the clock."""
+        return replay(in_time_order(self._by_channel[c] for c in self.channels), self._clock)
+
+    def read(self, channel: str, start_ns: int, end_ns: int) -> list[Segment]:
+        """What there is of a channel between two times, whole samples inside them."""
+        return within(self._by_channel.get(channel, []), start_ns, end_ns)
+
+
+def within(segments: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segment]:
+    """The parts of segments from `start_ns` (included) to `end_ns` (excluded)."""
+    parts = []
+    for segment in segments:
+        first, last = (
+            min(max(0, -int((segment.start_ns - time_ns) * segment.rate // NS)), len(segment.samples))
+            for time_ns in (start_ns, end_ns)
+        )
+        if first < last:
+            parts.append(segment.cut(first, last))
+    return parts
+
+
 async def replay(packets: Iterable[Segment], clock: ReplayClock) -> AsyncIterator[Segment]:
     """Packets as they would have come: data time is advanced to the end of each before it."""
     for packet in packets:

@@ -1,0 +1,138 @@
+"""`diting replay`: recordings through boxes, MQTT and the cloud, as if they came live."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from box.cli import BAD_ANSWER, OK, UsageError
+from box.clock import ReplayClock
+from box.config import PickingConfig
+from box.daemon import load_models
+from box.faults import inject, load_faults
+from box.network import Network
+from box.outcome import Cloud, cloud_is_installed, write_picks_only
+from box.sources.miniseed import MiniSeedSource
+from box.stations import Station, load_stations
+from ringbuffer.segment import NS, Segment
+from uplink.connection import BrokerAddress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("waveforms", type=Path, help="miniSEED file, folder of them, or SDS root")
+    parser.add_argument(
+        "--stations",
+        type=Path,
+        required=True,
+        help="StationXML file or folder, or CSV station_id,latitude,longitude,elevation_m",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--velocity", type=Path, metavar="FILE", help="lines of depth_km vp [vs]")
+    parser.add_argument(
+        "--speed",
+        type=_speed,
+        default=None,
+        metavar="max|N",
+        help="times real time (default max: as fast as it goes, with the same results)",
+    )
+    parser.add_argument(
+        "--broker",
+        default="embedded",
+        metavar="embedded|URL",
+        help="mqtt[s]://[user:pass@]host[:port], or one inside this process (default)",
+    )
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML)")
+    parser.add_argument("--picker", metavar="FILE", help="picker model in place of the built-in one")
+    parser.add_argument("--merge", choices=("median", "max", "mean"), default="median")
+    parser.add_argument("--p-threshold", type=_fraction, help="default: the model's own")
+    parser.add_argument("--s-threshold", type=_fraction, help="default: the model's own")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a positive number")
+    return speed
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.broker != "embedded":
+        BrokerAddress.parse(args.broker)  # a mistake in it is worth no minute of reading
+    faults = load_faults(args.faults) if args.faults else []
+    stations, problems = load_stations(args.stations)
+    picking = PickingConfig(
+        merge=args.merge,
+        p_threshold=args.p_threshold,
+        s_threshold=args.s_threshold,
+        picker=args.picker,
+    )
+    models = load_models(picking)
+    source = MiniSeedSource(args.waveforms, ReplayClock(args.speed))
+    stations, unknown = _known(source, stations, args.stations)
+    if not stations:
+        raise UsageError("\n".join([*problems, *unknown]))
+    for line in [*problems, *unknown]:
+        print(f"diting: {line}", file=sys.stderr)
+    segments = _progress(inject(source.segments(), faults) if faults else source.segments())
+
+    network = Network(stations, source.channels, models, None, picking)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="diting-") as folder:
+        if cloud_is_installed():
+            with Cloud(args.out, args.broker, args.velocity) as cloud:
+                network.address = cloud.address
+                asyncio.run(network.run(segments, Path(folder)))
+                cloud.conclude(network, source.read)
+        else:
+            print(
+                "diting: no cloud here (pip install 'diting-smart-box[cloud]'): picks only",
+                file=sys.stderr,
+            )
+            asyncio.run(network.run(segments, Path(folder)))
+            write_picks_only(args.out, network)
+    for line in source.problems:
+        print(f"diting: {line}", file=sys.stderr)
+    return BAD_ANSWER if problems or unknown or source.problems else OK
+
+
+def _known(
+    source: MiniSeedSource, stations: dict[str, Station], path: Path
+) -> tuple[dict[str, Station], list[str]]:
+    """The stations that are in the recordings, and a line for each recorded one we don't know."""
+    recorded = sorted({".".join(channel.split(".")[:2]) for channel in source.channels})
+    known = {name: stations[name] for name in recorded if name in stations}
+    unknown = [f"{path}: station {name} is not in it: left out" for name in recorded if name not in known]
+    return known, unknown
+
+
+async def _progress(segments: AsyncIterator[Segment]) -> AsyncIterator[Segment]:
+    """Pass segments on; on a terminal, show once a second how far the data are."""
+    shown = 0.0
+    async for segment in segments:
+        yield segment
+        if sys.stderr.isatty() and time.monotonic() - shown >= 1:
+            shown = time.monotonic()
+            at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(segment.end_ns // NS))
+            print(f"\r{at}", end="", file=sys.stderr, flush=True)
+    if shown:
+        print("\r" + " " * 19 + "\r", end="", file=sys.stderr)
