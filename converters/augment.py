@@ -15,7 +15,7 @@ from models.picker import WINDOW, normalise
 Floats = NDArray[np.float32]
 Generator = np.random.Generator
 
-EDGE = 200  # newest samples of a window that get more than their share of onsets
+EDGE = 300  # newest samples of a window that get more than their share of onsets
 _SPIKE = signal.sosfilt(band_pass(RATE), np.eye(1, 300)[0])
 _STEP = signal.sosfilt(band_pass(RATE), np.ones(300))
 
@@ -67,7 +67,7 @@ def _cut(rng: Generator, stretches: Sequence[Stretch], count: int) -> tuple[Floa
             speed, last = 1.0, len(stretch.samples) - WINDOW
         if len(stretch.picks) and rng.random() < 0.75:
             onset = int(rng.choice(stretch.picks))
-            place = WINDOW - int(rng.integers(EDGE if rng.random() < 0.2 else WINDOW))
+            place = WINDOW - int(rng.integers(EDGE if rng.random() < 0.25 else WINDOW))
             start = min(max(onset - int(place * speed), 0), last)
         else:
             start = int(rng.integers(last + 1))

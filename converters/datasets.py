@@ -52,6 +52,8 @@ class Record:
     samples: NDArray[Any]
     arrivals: tuple[Arrival, ...] = ()
     units: str = ""
+    continuous: bool = False  # what its labels leave out, they deny
+    channels: tuple[str, ...] = ()  # NET.STA.LOC.CHA of each component, where known
     metadata: dict[str, str] = field(default_factory=dict)
 
     def conditioned(self) -> NDArray[np.float32]:
@@ -78,10 +80,6 @@ def read_records(folder: Path) -> Iterator[Record]:
         raise DatasetError(f"{folder}: neither waveforms.hdf5 nor a folder waveforms")
 
 
-def is_continuous(folder: Path) -> bool:
-    return (folder / "waveforms").is_dir()
-
-
 def read_seisbench(folder: Path) -> Iterator[Record]:
     """The records of a set in SeisBench layout (Woollam et al. 2022, doi 10.1785/0220210324)."""
     try:
@@ -89,7 +87,7 @@ def read_seisbench(folder: Path) -> Iterator[Record]:
     except ImportError:
         raise DatasetError(f"{folder}: reading SeisBench sets needs h5py (extra 'train')") from None
     with h5py.File(folder / "waveforms.hdf5") as file:
-        for row in _rows(folder / "metadata.csv"):
+        for row in read_rows(folder / "metadata.csv"):
             yield _seisbench_record(file, row, folder)
 
 
@@ -129,7 +127,7 @@ def read_continuous(folder: Path) -> Iterator[Record]:
     """One record per station of a folder of continuous recordings, with its picks if any."""
     arrivals: dict[str, list[tuple[int, str, str]]] = {}
     if (folder / "picks.csv").is_file():
-        for row in _rows(folder / "picks.csv"):
+        for row in read_rows(folder / "picks.csv"):
             pick = (nanoseconds(row["time"]), row["phase"], row.get("polarity", ""))
             arrivals.setdefault(row["station_id"], []).append(pick)
     for file in sorted((folder / "waveforms").glob("*.mseed")):
@@ -152,14 +150,26 @@ def read_miniseed(file: Path) -> Record:
         raise DatasetError(f"{file}: no channel that ends in Z, N, E, 1 or 2")
     stats = traces[0].stats
     samples = np.zeros((min(len(trace) for trace in traces), 3), np.int32)
+    channels = [""] * len(COMPONENTS)
     for trace in traces:
         if abs(trace.stats.starttime - stats.starttime) > 0.5 * stats.delta:
             raise DatasetError(f"{file}: {trace.id} has a gap or starts apart from {traces[0].id}")
-        samples[:, _COMPONENT_OF[trace.stats.channel[-1]]] = trace.data[: len(samples)]
+        component = _COMPONENT_OF[trace.stats.channel[-1]]
+        samples[:, component] = trace.data[: len(samples)]
+        channels[component] = trace.id
     station = f"{stats.network}.{stats.station}"
     rate = Fraction(stats.sampling_rate).limit_denominator(1000)
     start_ns = int(stats.starttime.ns)
-    return Record(station, station, start_ns, rate, samples, units="counts")
+    return Record(
+        name=station,
+        station_id=station,
+        start_ns=start_ns,
+        rate=rate,
+        samples=samples,
+        units="counts",
+        continuous=True,
+        channels=tuple(channels),
+    )
 
 
 def is_test_fold(station_id: str) -> bool:
@@ -174,7 +184,8 @@ def nanoseconds(time: str) -> int:
     return int(seconds) * NS + moment.microsecond * 1000
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header; DatasetError where it cannot be read."""
     try:
         with file.open(newline="") as lines:
             return list(csv.DictReader(lines))

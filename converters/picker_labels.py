@@ -122,10 +122,10 @@ def synthetic_set(rng: Generator, count: int = 8) -> list[Stretch]:
 
 
 def _synthetic(rng: Generator) -> Stretch:
-    n = 2 * WINDOW
+    n = 3 * WINDOW
     samples = rng.standard_normal((n, 3), np.float32)
     targets = np.zeros((n, 3), np.float32)
-    p = int(rng.integers(500, n - 1500))
+    p = int(rng.integers(WINDOW, 2 * WINDOW - 1000))
     s = p + int(rng.integers(100, 1000))
     for k, (at, strength, duration) in enumerate(((p, 10, 200), (s, 30, 400))):
         decay = np.exp(-np.arange(n - at) / duration)[:, None]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.datasets import Arrival, Record, is_continuous, read_records
+from converters.datasets import Record, read_records
 from converters.voting import Floats, find_picks, vote
 from models.conditioning import RATE
 from models.picker import WINDOW, Picker
@@ -88,7 +89,7 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
             **compare(voted, picker.thresholds),
         },
     }
-    if not is_continuous(dataset):
+    if not any(record.continuous for record in records):
         figures["recall_by_position"] = sweep(picker.probabilities, records, threshold)
     return figures
 
@@ -101,10 +102,10 @@ def vote_all(picker: Callable[[Floats], Floats], records: Iterable[Record]) -> l
         if len(samples) < WINDOW:
             continue
         labels = {p: [a.seconds for a in record.arrivals if a.phase == p] for p in PHASES}
-        known = [a.seconds for a in record.arrivals]
-        # A continuous recording has no unit of its own event: all of it is judged.
-        whole = record.units == "counts" and not record.metadata
-        span = (0.0, np.inf) if whole else (min(known) - AROUND_S, max(known) + AROUND_S)
+        span = (0.0, np.inf)
+        if record.arrivals and not record.continuous:
+            known = [a.seconds for a in record.arrivals]
+            span = (min(known) - AROUND_S, max(known) + AROUND_S)
         voted.append(Voted(labels, span, vote(picker, samples), record.delay_s))
     return voted
 
@@ -154,17 +155,15 @@ def sweep(
     tallies = {position: Tally() for position in POSITIONS_S}
     for record in records:
         samples = record.conditioned()
-        onset = next((a for a in record.arrivals if a.phase == "P"), None)
-        for position in POSITIONS_S if onset else ():
-            assert isinstance(onset, Arrival)
-            at = onset.seconds + record.delay_s
-            start = round((at - position) * RATE)
+        onsets = [a.seconds + record.delay_s for a in record.arrivals if a.phase == "P"]
+        for onset, (position, tally) in product(onsets, tallies.items()):
+            start = round((onset - position) * RATE)
             if not 0 <= start <= len(samples) - WINDOW:
                 continue
             curve = picker(samples[start : start + WINDOW])[:, 0]
             picks = [(start + peak) / RATE for peak, _ in find_picks(curve, threshold)]
-            tallies[position].labels += 1
-            tallies[position].residuals += [r for r in match([at], picks) if r is not None]
+            tally.labels += 1
+            tally.residuals += [r for r in match([onset], picks) if r is not None]
     return {
         str(position): {"records": tally.labels, "recall": tally.figures()["recall"]}
         for position, tally in tallies.items()
