@@ -246,10 +246,11 @@ class Catalogue:
             for event in wanted.values():
                 self.save_event(event)
 
-    def events(self) -> list[Event]:
-        """Events that stand, each in its newest revision, in order of time."""
+    def events(self, latest: int = -1) -> list[Event]:
+        """Events that stand, each in its newest revision, in order of time; so many at most."""
         rows = self._db.execute(  # SQLite takes the other columns from the row of the maximum
             "SELECT max(revision), withdrawn, body FROM event GROUP BY event_id"
-            " ORDER BY time_ns, event_id"
-        )
-        return [_decode_event(body) for _, withdrawn, body in rows if not withdrawn]
+            " HAVING NOT withdrawn ORDER BY time_ns DESC, event_id DESC LIMIT ?",
+            (latest,),
+        ).fetchall()
+        return [_decode_event(body) for _, _, body in reversed(rows)]

@@ -91,6 +91,7 @@ def test_a_withdrawn_event_is_gone_until_it_is_found_again() -> None:
     assert catalogue.events() == [other]
     catalogue.replace_events([EVENT, other])
     assert catalogue.events() == [other, EVENT]
+    assert catalogue.events(latest=1) == [EVENT]
 
 
 def test_numbers_from_numpy_are_numbers() -> None:
