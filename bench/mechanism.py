@@ -16,7 +16,8 @@ WRONG = 0.05  # share of wrong polarities
 def main() -> None:
     rng = np.random.default_rng(0)
     for count in (10, 20, 40, 80):
-        elapsed, angles = [], []
+        elapsed: list[float] = []
+        angles: list[float] = []
         while len(angles) < EVENTS:
             truth = rng.uniform(0, 360), rng.uniform(20, 90), rng.uniform(-180, 180)
             azimuth, takeoff = rng.uniform(0, 360, count), rng.uniform(40, 150, count)

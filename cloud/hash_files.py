@@ -7,6 +7,7 @@ and 2 (take-off angles traced through velocity models).
 from __future__ import annotations
 
 import calendar
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from cloud.mechanism import Settings, perturbed
 from cloud.travel_times import TravelTimes
 from cloud.velocity import VelocityModel
 
-MAX_DEPTH_KM = 40.0
+MAX_DEPTH_KM = 200.0  # of events whose rays are traced; deeper ones are refused
+MAX_TRIALS = 500  # as in HASH; more are not run
 KM_PER_DEGREE = 111.2  # as in HASH
 POLARITIES = {"U": 1, "u": 1, "+": 1, "D": -1, "d": -1, "-": -1}
 EMERGENT_WEIGHT = 0.5
@@ -70,6 +72,11 @@ class _Hypocentre:
     depth_km: float
     depth_error_km: float
 
+    @property
+    def deepest_km(self) -> float:
+        """A depth that its trials will hardly exceed."""
+        return self.depth_km + 4.0 * self.depth_error_km
+
 
 Reversals = dict[str, list[tuple[int, int]]]  # station -> first and last day, yyyymmdd
 Coordinates = dict[tuple[str, str], list[tuple[str, float, float]]]
@@ -105,13 +112,15 @@ def _read_control(path: Path) -> _Control:
     try:
         values = [float(number) for number in numbers]
     except ValueError:
-        raise HashFileError(f"{path}:{names + 1}: ten numbers expected from here on") from None
+        values = []
+    if not values or not np.all(np.isfinite(values)):
+        raise HashFileError(f"{path}:{names + 1}: ten numbers expected from here on")
     settings = Settings(
-        min_polarities=int(values[0]),
+        min_polarities=max(1, int(values[0])),
         max_azimuthal_gap_deg=values[1],
         max_takeoff_gap_deg=values[2],
         grid_deg=max(5.0, values[3]),  # HASH's own lower limit
-        trials=max(1, int(values[4])),
+        trials=min(max(1, int(values[4])), MAX_TRIALS),
         bad_fraction=values[6],
         cluster_angle_deg=values[8],
         min_probability=values[9],
@@ -153,13 +162,18 @@ def _driver2(control: _Control, models: Sequence[VelocityModel]) -> Iterator[Fir
     station_file, reversal_file, phase_file = control.names
     if not models:
         raise HashFileError(f"{control.path}: names no velocity model")
-    tables = [TravelTimes(model, control.max_distance_km, MAX_DEPTH_KM) for model in models]
     stations, reversals = _read_stations(station_file), _read_reversals(reversal_file)
-    trials = control.settings.trials
+    events = []
     for header, picks in _blocks(phase_file):
         if header[1][14:15] != ".":
             raise HashFileError(f"{phase_file}:{header[0]}: driver 4 is not supported yet")
-        event = _hypocentre(phase_file, header, _SCEDC)
+        events.append((_hypocentre(phase_file, header, _SCEDC), picks))
+        if events[-1][0].deepest_km > MAX_DEPTH_KM:
+            raise HashFileError(f"{phase_file}:{header[0]}: deeper than {MAX_DEPTH_KM:g} km")
+    deepest = max((event.deepest_km for event, _ in events), default=0.0)
+    tables = [TravelTimes(model, control.max_distance_km, deepest) for model in models]
+    trials = control.settings.trials
+    for event, picks in events:
         rows = []
         for _, line in picks:
             polarity = POLARITIES.get(line[15:16])
@@ -232,6 +246,8 @@ class _Columns:
             value = float(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a number") from None
+        if not math.isfinite(value):
+            raise ValueError(f"{text!r} is not a number")
         return value if "." in text else value / 10**decimals
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.hash_files import FirstMotions, HashFileError, read_hash
+from cloud.hash_files import MAX_DEPTH_KM, FirstMotions, HashFileError, read_hash
 from cloud.mechanism import DEFAULTS, Settings, coverage_grade, find_mechanisms, perturbed
 from cloud.model import Mechanism
 from cloud.tables import iso_time, write_table
@@ -134,12 +134,15 @@ def read_polarities(path: Path, models: Sequence[VelocityModel] = ()) -> Iterato
             events: dict[str, list[tuple[str, dict[str, str]]]] = {}
             for row in reader:
                 place = f"{path}:{reader.line_num}"
+                if not row["event_id"]:
+                    raise PolarityFileError(f"{place}: event_id is empty")
                 events.setdefault(row["event_id"], []).append((place, row))
     except OSError as error:
         raise PolarityFileError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise PolarityFileError(f"{path}: not a CSV file: {error}") from None
-    tables = [TravelTimes(model) for model in models]
+    deepest = max((_depth(*rows[0], bool(models)) for rows in events.values()), default=0.0)
+    tables = [TravelTimes(model, max_depth_km=deepest + 1.0) for model in models]
     for event_id, rows in events.items():
         yield _event(event_id, rows, tables)
 
@@ -151,7 +154,7 @@ def _event(
         return [_number(place, row, name, low, high, default) for place, row in rows]
 
     place, first = rows[0]
-    depth = _number(place, first, "depth_km", -10.0, 800.0)
+    depth = _depth(place, first, bool(tables))
     azimuth = column("azimuth_deg", -360.0, 360.0)
     azimuth_error = column("azimuth_error_deg", 0.0, 180.0, AZIMUTH_ERROR_DEG)
     takeoff_error = column("takeoff_error_deg", 0.0, 180.0, TAKEOFF_ERROR_DEG)
@@ -173,6 +176,10 @@ def _event(
         polarity=np.array([_polarity(place, row) for place, row in rows]),
         weight=np.array(column("weight", 1e-6, 1.0, 1.0)),
     )
+
+
+def _depth(place: str, row: dict[str, str], traced: bool) -> float:
+    return _number(place, row, "depth_km", -10.0, MAX_DEPTH_KM if traced else 800.0)
 
 
 def _number(

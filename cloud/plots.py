@@ -169,13 +169,13 @@ def _draw_epicentres(figure: Any, ax: Any, events: Sequence[Event]) -> None:
                 label=f"M {magnitude}",
             )
     ax.legend(
-        loc="upper left",
+        loc="lower right",
+        bbox_to_anchor=(1.36, 1.0),
+        ncols=6,
         fontsize=7,
-        framealpha=0.9,
-        edgecolor="#dddddd",
-        labelspacing=1.5,
-        borderpad=1.0,
-        handletextpad=1.0,
+        frameon=False,
+        columnspacing=1.2,
+        handletextpad=0.6,
     )
 
 

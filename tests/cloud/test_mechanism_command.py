@@ -156,6 +156,7 @@ def test_an_event_with_too_few_polarities_vanishes_from_the_table(tmp_path: Path
         ({"takeoff_deg": "190"}, "polarities.csv:9: takeoff_deg: 190"),
         ({"azimuth_deg": "north"}, "polarities.csv:9: azimuth_deg: 'north'"),
         ({"azimuth_deg": "nan"}, "polarities.csv:9: azimuth_deg: nan"),
+        ({"event_id": ""}, "polarities.csv:9: event_id is empty"),
     ],
 )
 def test_a_bad_field_ends_in_a_traceback(
@@ -194,6 +195,7 @@ def test_a_missing_column_or_file_ends_in_a_traceback(
         ("a\nb.simul\nc\nd\ne\n" + NUMBERS, "driver 5 (SIMULPS angles) is not supported yet"),
         ("nonsense\n", "not a control file of HASH v1.2"),
         ("a\nb\nc\nd\n8\n90\nsixty\n5\n30\n500\n0.1\n120\n45\n0.25\n", "inp:5: ten numbers"),
+        ("a\nb\nc\nd\nnan" + NUMBERS[1:], "inp:5: ten numbers"),
         ("a\nb\nc\nd\n" + NUMBERS, "a: No such file"),
     ],
 )
@@ -216,3 +218,17 @@ def test_a_torn_phase_file_is_read_as_zeros(tmp_path: Path) -> None:
         with pytest.raises(HashFileError) as error:
             list(read_hash(control)[1])
         assert complaint in str(error.value)
+
+
+def test_a_depth_beyond_the_tables_is_silently_moved(tmp_path: Path) -> None:
+    (tmp_path / "vz.a").write_text("0 5\n30 7\n")
+    control = _scedc(tmp_path, VelocityModel.read(tmp_path / "vz.a"))
+    phases = (tmp_path / "b.phase").read_text()
+    for depth in (" 80.0", "300.0"):
+        (tmp_path / "b.phase").write_text(phases.replace("18.13", depth, 1))
+        if depth == "300.0":
+            with pytest.raises(HashFileError, match="deeper than 200 km"):
+                list(read_hash(control)[1])
+        else:
+            (event,) = read_hash(control)[1]
+            assert np.all(event.takeoff > 90)  # from far below, every ray goes up
