@@ -17,6 +17,7 @@ from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 
 TOLERANCE = Fraction(1, 2)  # of a sample interval: less is jitter, more is a gap or a step
 OFF_PHASE = Fraction(1, 4)  # of a sample interval, from a whole number: not lost samples, a step
+SET_BACK_S = 30  # of nothing but late data: then it is the clock
 
 
 class Outcome(EnumFlag):
@@ -56,7 +57,7 @@ def in_memory(capacity: int) -> Storage:
 class Window:
     """Evenly spaced samples out of a ring.
 
-    start_ns: time of the first sample, exact where it, or the first real one, is of one stretch
+    start_ns: time of the first sample, exact; where it is not real, counted from the first real one
     samples: int32, shape (n,), counts, 0 where not real
     mask: bool, shape (n,), True where a sample is real
     flags: all flags of the real samples together
@@ -90,7 +91,7 @@ class ChannelRing:
       sample or more from a whole number (lost samples come in whole numbers). A forward step of
       whole samples cannot be told from a gap, and is one. A gap longer than the ring empties it.
     - **A clock set back by more than** `reorder_s` looks like late data. Once late segments have
-      followed upon each other, without one in time, for `reorder_s`, the ring is emptied and
+      followed upon each other, without one in time, for `SET_BACK_S`, the ring is emptied and
       begins anew there, flagged TIME_STEP. Backfill marked HISTORICAL never does that.
     - **Rate**: a segment whose rate differs from the ring's by half a sample or more over its
       length empties the ring, which goes on at the new rate.
@@ -215,7 +216,7 @@ class ChannelRing:
             self._late_samples = 0
         self._late_until_ns = segment.time_ns(len(segment.samples) - 1)
         self._late_samples += len(segment.samples)
-        return self._late_samples >= self._horizon
+        return self._late_samples >= SET_BACK_S * self.rate
 
     def _write(self, segment: Segment, first: int, offset_ns: int, outcome: Outcome) -> Outcome:
         """Put the samples where none are yet and that are in time."""

@@ -68,7 +68,7 @@ class _Place(NamedTuple):
 class MiniSeedSource:
     """Replays miniSEED in one-second packets, in time order across channels.
 
-    All headers are read at once (about 400 bytes of memory per record), samples as their time
+    All headers are read at once (about 260 bytes of memory per record), samples as their time
     comes. Records may be in any order, across files too.
 
     - A file that cannot be read, or not to its end, is named in `problems`, one line each with

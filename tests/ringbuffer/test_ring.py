@@ -181,25 +181,25 @@ def test_a_small_step_back_keeps_what_was_there_and_is_flagged() -> None:
 def test_a_clock_set_back_by_an_hour_does_not_silence_the_channel() -> None:
     subject = ring(reorder_s=5)
     subject.append(segment(360_000, 100))
-    outcomes = [subject.append(segment(100 * i, 100)) for i in range(8)]
-    assert outcomes[:4] == [Outcome.LATE] * 4
-    assert outcomes[4] == Outcome.APPENDED | Outcome.TIME_STEP
-    assert outcomes[5:] == [Outcome.APPENDED] * 3
-    window = subject.read(at(400), 400)
+    outcomes = [subject.append(segment(100 * i, 100)) for i in range(33)]
+    assert outcomes[:29] == [Outcome.LATE] * 29
+    assert outcomes[29] == Outcome.APPENDED | Outcome.TIME_STEP
+    assert outcomes[30:] == [Outcome.APPENDED] * 3
+    window = subject.read(at(2900), 400)
     assert window.mask.all()
     assert window.flags == Flag.TIME_STEP
-    assert subject.end_ns == at(800)
+    assert subject.end_ns == at(3300)
 
 
 def test_late_data_between_live_data_or_backfill_never_turn_the_ring_back() -> None:
     subject = ring(reorder_s=5)
-    for i in range(20):
+    for i in range(40):
         subject.append(segment(360_000 + 100 * i, 100))
         assert subject.append(segment(100 * i, 100)) == Outcome.LATE
-    for i in range(20, 40):
+    for i in range(40, 80):
         outcome = subject.append(segment(100 * i, 100, flags=Flag.HISTORICAL))
         assert outcome == Outcome.LATE
-    assert subject.end_ns == at(362_000)
+    assert subject.end_ns == at(364_000)
 
 
 def test_a_resend_of_everything_is_dropped_as_repeats() -> None:
