@@ -89,7 +89,10 @@ def within(segments: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segm
     parts = []
     for segment in segments:
         first, last = (
-            min(max(0, -int((segment.start_ns - time_ns) * segment.rate // NS)), len(segment.samples))
+            min(
+                max(0, -int((segment.start_ns - time_ns) * segment.rate // NS)),
+                len(segment.samples),
+            )
             for time_ns in (start_ns, end_ns)
         )
         if first < last:
