@@ -122,19 +122,30 @@ class Connection:
         when it is lost.
         """
         self._delays = backoff(self._random)
-        while True:
-            try:
-                async with client() as connected:
-                    await serve(connected)
-                    return
-            except aiomqtt.MqttError as error:
-                self.trouble = str(error.__cause__ or error)
-                if isinstance(error, MqttConnectError):
-                    self._answered.set()
-                _log.warning("broker %s: %s", self._address, self.trouble)
-            finally:
-                self.up = False
-            await self._sleep(next(self._delays))
+        try:
+            while not await self._once(client, serve):
+                await self._sleep(next(self._delays))
+        finally:
+            self._answered.set()  # whoever waits for the first connection waits in vain
+
+    async def _once(
+        self,
+        client: Callable[[], aiomqtt.Client],
+        serve: Callable[[aiomqtt.Client], Awaitable[None]],
+    ) -> bool:
+        """One connection; False when it was lost or could not be made."""
+        try:
+            async with client() as connected:
+                await serve(connected)
+                return True
+        except aiomqtt.MqttError as error:
+            self.trouble = str(error.__cause__ or error)
+            if isinstance(error, MqttConnectError):
+                self._answered.set()
+            _log.warning("broker %s: %s", self._address, self.trouble)
+            return False
+        finally:
+            self.up = False
 
     def established(self) -> None:
         self.up = True

@@ -70,8 +70,7 @@ class Session:
 
         Raises OutboxError.
         """
-        if self._task is not None and self._task.done():
-            self._task.result()  # raises what has ended it
+        self._check()
         seqs = self._outbox.put(packets)
         self._wake.set()
         return seqs
@@ -81,7 +80,10 @@ class Session:
 
     async def first_connection(self, timeout_s: float) -> None:
         """Wait until the broker has taken the birth message. Raises UplinkError."""
-        await self.connection.first(timeout_s)
+        try:
+            await self.connection.first(timeout_s)
+        finally:
+            self._check()
 
     async def stop(self, drain_s: float) -> int:
         """Send what is left, say goodbye, disconnect. Returns the number of packets left behind.
@@ -106,6 +108,10 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop(drain_s=self._timeout_s)
+
+    def _check(self) -> None:
+        if self._task is not None and self._task.done():
+            self._task.result()  # raises what has ended it
 
     def _client(self) -> aiomqtt.Client:
         self._number = self._outbox.next_session(self._now_ns() // 1_000_000_000)

@@ -305,3 +305,21 @@ def test_a_box_that_was_never_online_stops_at_once(tmp_path: Path) -> None:
         assert await asyncio.wait_for(box.stop(drain_s=1000.0), PATIENCE_S) == 0
 
     asyncio.run(scenario())
+
+
+def test_what_ends_a_session_is_raised_where_it_is_used(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    async def scenario() -> None:
+        nonsense = Presence(online=True, session=0, version=object())  # type: ignore[arg-type]
+        box = session(mosquitto.url, Outbox(tmp_path / "outbox.sqlite"), birth=nonsense)
+        box.start()
+        for _ in range(2):
+            with pytest.raises(TypeError, match="object"):
+                await box.first_connection(PATIENCE_S)
+        with pytest.raises(TypeError, match="object"):
+            box.publish([packet(1)])
+        with pytest.raises(TypeError, match="object"):
+            await box.stop(0.0)
+
+    asyncio.run(scenario())
