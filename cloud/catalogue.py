@@ -236,6 +236,13 @@ class Catalogue:
         )
         return revision
 
+    def event(self, event_id: str) -> Event | None:
+        """An event in its newest revision, withdrawn or not."""
+        row = self._db.execute(
+            "SELECT body FROM event WHERE event_id = ? ORDER BY revision DESC LIMIT 1", (event_id,)
+        ).fetchone()
+        return _decode_event(row[0]) if row else None
+
     def replace_events(self, events: Iterable[Event]) -> None:
         """Make these the events there are; others are withdrawn, and their history kept."""
         wanted = {event.event_id: event for event in events}

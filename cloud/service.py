@@ -1,0 +1,231 @@
+"""The cloud as a whole: packets in, a catalogue of earthquakes out."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import aiomqtt
+
+from cloud.associator import Associator, AssociatorConfig, EventUpdate, Finder
+from cloud.catalogue import Catalogue
+from cloud.ingest import Ingest, PickChange, Subscriber
+from cloud.locator import Locator
+from cloud.magnitude import network_magnitude
+from cloud.mechanism import origin_mechanisms
+from cloud.model import Event, Origin, Pick, Station
+from cloud.travel_times import TravelTimes
+from uplink.connection import BrokerAddress
+
+TICK_S = 1.0  # real time, after which the association looks at the clock though nothing has come
+
+
+class CloudService:
+    """Listens to all boxes and keeps a catalogue of the earthquakes in their picks.
+
+    Association, location, magnitude and mechanism run in a worker thread, one run at a time, so
+    that the event loop has time for MQTT; what comes meanwhile is taken together in the next run.
+    Stations are those that have told where they are. A new one makes the association start anew
+    on the picks of its window.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        catalogue: Catalogue,
+        tables: TravelTimes,
+        *,
+        now_ns: Callable[[], int],
+        config: AssociatorConfig | None = None,
+        notify: Callable[[str, Event | None], None] = lambda event_id, event: None,
+        client_id: str = "diting-cloud",
+        persistent: bool = True,
+    ) -> None:
+        """
+        Args:
+            now_ns: data time: the wall clock, or that of a replay.
+            notify: called with each new state of an event as it is published, None where it is
+                withdrawn.
+            client_id, persistent: see Subscriber.
+        """
+        self.catalogue = catalogue
+        self.ingest = Ingest(catalogue)
+        self.subscriber = Subscriber(
+            address, self._handle, client_id=client_id, persistent=persistent
+        )
+        self._tables = tables
+        self._now_ns = now_ns
+        self._config = config or AssociatorConfig()
+        self._notify = notify
+        self._stations = {station.station_id: station for station in catalogue.stations()}
+        self._associator: Associator | None = None
+        self._changes: list[PickChange | Station] = []
+        self._news = asyncio.Event()  # there are changes
+        self._moved = asyncio.Event()  # a packet or a run of the association is done
+        self._busy = False
+
+    async def run(self) -> None:
+        """Listen and associate for ever."""
+        if self._stations:
+            self._start_association(self._now_ns())
+        loops = [
+            asyncio.create_task(self.subscriber.run()),
+            asyncio.create_task(self._association_loop()),
+        ]
+        try:
+            await asyncio.gather(*loops)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    async def drain(self, stations: Iterable[str], timeout_s: float) -> set[str]:
+        """Wait until all that these stations have published is in the catalogue and associated.
+
+        A box's goodbye is its last message, and MQTT keeps the order of a client's messages.
+        Returns the stations whose goodbye has not come within `timeout_s`.
+        """
+        wanted = set(stations)
+
+        async def settle() -> None:
+            while wanted - self.ingest.departed or self._changes or self._busy:
+                self._moved.clear()
+                await self._moved.wait()
+
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(settle(), timeout_s)
+        return wanted - self.ingest.departed
+
+    async def finalise(self) -> list[Event]:
+        """Make the events anew from all picks there are, and replace those in the catalogue.
+
+        The answer depends on stations and picks alone, except for `first_published_latency_s`,
+        which is that of the event found online that shares most picks.
+        """
+        stations, picks = self.catalogue.stations(), self.catalogue.picks()
+        found = await asyncio.to_thread(find_events, picks, stations, self._tables, self._config)
+        published_ns = {
+            arrival.pick.pick_id: event.origin.time_ns + event.first_published_latency_s * 1e9
+            for event in self.catalogue.events()
+            if event.first_published_latency_s is not None
+            for arrival in event.origin.arrivals
+        }
+        events = [_with_latency(event, published_ns) for event in found]
+        self.catalogue.replace_events(events)
+        return events
+
+    def _handle(self, message: aiomqtt.Message) -> None:
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        change = self.ingest.receive(
+            message.topic.value, payload, self._now_ns(), retained=message.retain
+        )
+        if change is not None:
+            self._changes.append(change)
+            self._news.set()
+        self._moved.set()
+
+    async def _association_loop(self) -> None:
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), TICK_S)
+            self._news.clear()
+            changes, self._changes = self._changes, []
+            self._busy = True
+            await self._associate(changes, self._now_ns())
+            self._busy = False
+            self._moved.set()
+
+    async def _associate(self, changes: Sequence[PickChange | Station], now_ns: int) -> None:
+        places = {change.station_id: change for change in changes if isinstance(change, Station)}
+        if not places.items() <= self._stations.items():
+            self._stations |= places
+            self._start_association(now_ns)
+        picks = [change for change in changes if isinstance(change, PickChange)]
+        if self._associator is not None:
+            for update, event in await asyncio.to_thread(_advance, self._associator, picks, now_ns):
+                self._publish(update, event, self._now_ns())
+
+    def _start_association(self, now_ns: int) -> None:
+        """Begin with the picks of the window; events in it have to be found again."""
+        stations = sorted(self._stations.values(), key=lambda station: station.station_id)
+        self._associator = Associator(Locator(stations, self._tables), self._config)
+        since_ns = now_ns - round(self._config.window_s * 1e9)
+        for pick in self.catalogue.picks(since_ns):
+            self._associator.add(pick)
+        with self.catalogue.transaction():
+            for event in self.catalogue.events():
+                if event.origin.time_ns >= since_ns:
+                    self.catalogue.save_event(event, withdrawn=True)
+
+    def _publish(self, update: EventUpdate, event: Event | None, now_ns: int) -> None:
+        known = self.catalogue.event(update.event_id)
+        if event is None:
+            if known is not None:
+                self.catalogue.save_event(known, withdrawn=True)
+        else:
+            latency_s = (now_ns - event.origin.time_ns) / 1e9
+            if known is not None and known.first_published_latency_s is not None:
+                moved_s = (known.origin.time_ns - event.origin.time_ns) / 1e9
+                latency_s = known.first_published_latency_s + moved_s
+            event = replace(event, first_published_latency_s=latency_s)
+            self.catalogue.save_event(event)
+        self._notify(update.event_id, event)
+
+
+def find_events(
+    picks: Iterable[Pick],
+    stations: Sequence[Station],
+    tables: TravelTimes,
+    config: AssociatorConfig | None = None,
+) -> list[Event]:
+    """All events in a set of picks, in order of time; a function of its arguments alone.
+
+    Identifiers are those that `Associator` gives: second of the origin time, and a letter.
+    """
+    if not stations:
+        return []
+    origins = Finder(Locator(stations, tables), config).find(picks)
+    issued: Counter[str] = Counter()
+    events = []
+    for origin in origins:
+        stem = f"dt{datetime.fromtimestamp(origin.time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
+        number = issued[stem]
+        issued[stem] += 1
+        letters = string.ascii_lowercase[number % 26] * (1 + number // 26)
+        events.append(complete(stem + letters, origin))
+    return events
+
+
+def complete(event_id: str, origin: Origin) -> Event:
+    """An event with the magnitude and the mechanisms that its arrivals allow."""
+    magnitude, error = network_magnitude(origin)
+    return Event(event_id, origin, magnitude, error, origin_mechanisms(origin))
+
+
+def _advance(
+    associator: Associator, changes: Iterable[PickChange], now_ns: int
+) -> list[tuple[EventUpdate, Event | None]]:
+    """Bring the association up to date: what has changed, with the events that stand."""
+    for change in changes:
+        if change.what == "retracted":
+            associator.retract(change.pick.pick_id)
+        else:
+            associator.add(change.pick)
+    return [
+        (update, None if update.origin is None else complete(update.event_id, update.origin))
+        for update in associator.advance(now_ns)
+    ]
+
+
+def _with_latency(event: Event, published_ns: dict[str, float]) -> Event:
+    """With the latency of the online event that most of its picks belonged to."""
+    told = [published_ns.get(arrival.pick.pick_id) for arrival in event.origin.arrivals]
+    (first_ns, _), *_ = Counter(told).most_common(1) or [(None, 0)]
+    if first_ns is None:
+        return event
+    return replace(event, first_published_latency_s=(first_ns - event.origin.time_ns) / 1e9)

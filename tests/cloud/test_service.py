@@ -1,0 +1,244 @@
+"""From packets on a broker to earthquakes in the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud.broker import EmbeddedBroker
+from cloud.catalogue import Catalogue
+from cloud.geodesy import distance_azimuth
+from cloud.ingest import Ingest
+from cloud.model import Event, Station
+from cloud.service import CloudService, find_events
+from cloud.travel_times import TravelTimes, travel_times
+from cloud.velocity import VelocityModel
+from uplink.connection import BrokerAddress
+from uplink.outbox import Kind, Outbox, Packet
+from uplink.packets import Phase, Pick, PickFlag, Presence, encode_json, encode_pick
+from uplink.session import Session
+from uplink.topics import topic
+
+NOON = 1_562_328_000_000_000_000
+PATIENCE_S = 30.0
+QUAKES = ((0.0, 35.70, -117.50, 8.0, 2.5), (37.0, 35.62, -117.40, 5.0, 1.5))
+
+
+@pytest.fixture(scope="module")
+def tables() -> TravelTimes:
+    return travel_times(VelocityModel.default())
+
+
+def packets(station: Station, tables: TravelTimes) -> list[tuple[int, Packet]]:
+    """What a box says of the quakes, with the time at which it says it: provisional picks a second
+    late, settled a second later, and each time a false pick that is retracted."""
+    said = []
+    for seconds, latitude, longitude, depth_km, magnitude in QUAKES:
+        distance, _ = distance_azimuth(latitude, longitude, station.latitude, station.longitude)
+        for phase in ("P", "S"):
+            travel_s = tables.rays(phase, distance, depth_km, station.elevation_m / 1000).time_s
+            time_ns = NOON + int((seconds + float(travel_s)) * 1e6) * 1000
+            late = PickFlag.RETRACTED if phase == "S" else PickFlag.NONE
+            said += [
+                _say(station, phase, time_ns, 0, PickFlag.PROVISIONAL, magnitude),
+                _say(station, phase, time_ns, 1, PickFlag.NONE, magnitude),
+                _say(station, phase, time_ns + 3_000_000_000, 0, PickFlag.PROVISIONAL, None),
+                _say(station, phase, time_ns + 3_000_000_000, 1, PickFlag.RETRACTED | late, None),
+            ]
+    return sorted(said, key=lambda item: item[0])
+
+
+def _say(
+    station: Station,
+    phase: Phase,
+    time_ns: int,
+    revision: int,
+    flags: PickFlag,
+    magnitude: float | None,
+) -> tuple[int, Packet]:
+    pick = Pick(
+        id=time_ns,
+        revision=revision,
+        phase=phase,
+        time_ns=time_ns,
+        probability=0.9,
+        magnitude=magnitude,
+        flags=flags,
+    )
+    when_ns = time_ns + (revision + 1) * 1_000_000_000
+    name = topic(station.station_id, "pick")
+    return when_ns, Packet(name, encode_pick(pick), Kind.PICK, when_ns)
+
+
+def birth(station: Station) -> Presence:
+    return Presence(
+        online=True,
+        session=0,
+        latitude=float(station.latitude),
+        longitude=float(station.longitude),
+        elevation_m=station.elevation_m,
+    )
+
+
+@asynccontextmanager
+async def cloud(
+    url: str,
+    catalogue: Catalogue,
+    tables: TravelTimes,
+    now_ns: Callable[[], int],
+    **options: object,
+) -> AsyncIterator[CloudService]:
+    service = CloudService(
+        BrokerAddress.parse(url), catalogue, tables, now_ns=now_ns, persistent=False, **options
+    )
+    running = asyncio.create_task(service.run())
+    await service.subscriber.connection.first(PATIENCE_S)
+    try:
+        yield service
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def play(url: str, stations: list[Station], tables: TravelTimes, folder: Path) -> None:
+    """All boxes at once, each as fast as it goes."""
+
+    async def box(station: Station) -> None:
+        session = Session(
+            BrokerAddress.parse(url),
+            station.station_id,
+            Outbox(folder / f"{station.station_id}.sqlite"),
+            birth=birth(station),
+            now_ns=lambda: NOON,
+        )
+        async with session:
+            session.publish(packet for _, packet in packets(station, tables))
+            assert await session.stop(PATIENCE_S) == 0
+
+    await asyncio.gather(*map(box, stations))
+
+
+def check(events: list[Event]) -> None:
+    assert len(events) == len(QUAKES)
+    for event, (seconds, latitude, longitude, _, magnitude) in zip(events, QUAKES, strict=True):
+        origin = event.origin
+        miss, _ = distance_azimuth(latitude, longitude, origin.latitude, origin.longitude)
+        assert abs((origin.time_ns - NOON) / 1e9 - seconds) < 0.3
+        assert miss < 1.0
+        assert event.magnitude == pytest.approx(magnitude, abs=0.1)
+
+
+def test_boxes_in_earthquakes_out_the_same_each_time(
+    tmp_path: Path, stations: list[Station], tables: TravelTimes
+) -> None:
+    async def scenario(folder: Path) -> list[Event]:
+        catalogue = Catalogue(":memory:")
+        async with (
+            EmbeddedBroker() as broker,
+            cloud(broker.url, catalogue, tables, lambda: NOON) as service,
+        ):
+            await play(broker.url, stations, tables, folder)
+            names = [station.station_id for station in stations]
+            assert await service.drain(names, PATIENCE_S) == set()
+            assert len(catalogue.picks()) == 2 * len(QUAKES) * len(stations)
+            events = await service.finalise()
+            assert catalogue.events() == events
+            return [strip(event) for event in events]
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first = asyncio.run(scenario(tmp_path / "a"))
+    check(first)
+    assert asyncio.run(scenario(tmp_path / "b")) == first
+
+
+def strip(event: Event) -> Event:
+    return Event(
+        event.event_id, event.origin, event.magnitude, event.magnitude_error, event.mechanisms
+    )
+
+
+def test_the_order_of_the_picks_does_not_matter(
+    stations: list[Station], tables: TravelTimes
+) -> None:
+
+    catalogue = Catalogue(":memory:")
+    ingest = Ingest(catalogue)
+    for station in stations:
+        for _, packet in packets(station, tables):
+            ingest.receive(packet.topic, packet.payload, 0)
+    picks = catalogue.picks()
+    ordered = find_events(picks, stations, tables)
+    check(ordered)
+    shuffled = [picks[i] for i in np.random.default_rng(1).permutation(len(picks))]
+    assert find_events(shuffled, stations, tables) == ordered
+
+
+def test_events_are_published_while_the_picks_come_in(
+    tmp_path: Path, stations: list[Station], tables: TravelTimes
+) -> None:
+    async def scenario() -> None:
+        catalogue = Catalogue(":memory:")
+        now_ns = NOON
+        published: list[tuple[str, Event | None]] = []
+        said = [(at, p) for s in stations for at, p in packets(s, tables)]
+        said.sort(key=lambda item: item[0])
+        async with (
+            EmbeddedBroker() as broker,
+            cloud(
+                broker.url,
+                catalogue,
+                tables,
+                lambda: now_ns,
+                notify=lambda event_id, event: published.append((event_id, event)),
+            ) as service,
+            BrokerAddress.parse(broker.url).client("boxes") as boxes,
+        ):
+            for s in stations:
+                await boxes.publish(topic(s.station_id, "presence"), encode_json(birth(s)), qos=1)
+            for at, packet in said:
+                if at // 10**9 != now_ns // 10**9:
+                    await service.drain([], PATIENCE_S)
+                now_ns = max(now_ns, at)
+                await boxes.publish(packet.topic, packet.payload, qos=1)
+            now_ns += 5 * 10**9
+            await until(lambda: len(catalogue.events()) == len(QUAKES))
+            online = catalogue.events()
+            check(online)
+            for event in online:
+                assert event.first_published_latency_s is not None
+                assert 2.0 < event.first_published_latency_s < 15.0
+            final = await service.finalise()
+            check(final)
+            for event, before in zip(final, online, strict=True):
+                assert event.first_published_latency_s == pytest.approx(
+                    before.first_published_latency_s, abs=0.5
+                )
+        assert {event_id for event_id, _ in published} >= {event.event_id for event in online}
+
+    asyncio.run(scenario())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def poll() -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(poll(), PATIENCE_S)
+
+
+def test_a_box_that_never_said_goodbye_is_named(tmp_path: Path, tables: TravelTimes) -> None:
+    async def scenario() -> None:
+        async with (
+            EmbeddedBroker() as broker,
+            cloud(broker.url, Catalogue(":memory:"), tables, lambda: NOON) as service,
+        ):
+            assert await service.drain(["XX.LOST"], 0.1) == {"XX.LOST"}
+            assert await service.finalise() == []
+
+    asyncio.run(scenario())
