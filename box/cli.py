@@ -25,7 +25,7 @@ COMMANDS = {
     "demo": Command("box.demo", "the whole system on this machine, with simulated earthquakes"),
     "replay": Command("box.replay", "bench test: recordings through boxes, MQTT and the cloud"),
     "box": Command("box.daemon", "the daemon beside a seismometer"),
-    "cloud": Command("cloud.daemon", "the service that makes events of many boxes' picks"),
+    "cloud": Command("box.cloud_daemon", "the service that makes events of many boxes' picks"),
     "check": Command("box.check", "say what is wrong with a configuration, everything at once"),
     "associate": Command("cloud.associate", "events from a list of picks"),
     "mechanism": Command("cloud.mechanism_command", "focal mechanisms from first motions (HASH)"),
@@ -88,6 +88,7 @@ def _overview(words: list[str]) -> int:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a command raises for the user's own mistakes: the message is all there is to say."""
+    from box.sources.miniseed import SourceError
     from box.stations import StationError
     from models.card import CardError
     from models.interpreter import ModelError
@@ -98,6 +99,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
     return (
         UsageError,
         ConfigError,
+        SourceError,
         StationError,
         CardError,
         ModelError,

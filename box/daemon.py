@@ -119,7 +119,7 @@ async def run_box(config: BoxConfig, clock: Clock) -> int:
     """Run until the source ends or a signal comes."""
     models = load_models(config.picking)
     station = find_station(config.station)
-    data_clock: Clock = ReplayClock(config.source.speed)
+    data_clock = ReplayClock(config.source.speed)
     source = MiniSeedSource(Path(config.source.path), data_clock)
     channels = [c for c in source.channels if c.startswith(config.station.id + ".")]
     pipeline = StationPipeline(

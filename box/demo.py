@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         s.station_id: simple_station(s.station, dict.fromkeys(s.channels, s.sensitivity))
         for s in simulation.stations
     }
-    source = SegmentSource(simulation.traces.values(), ReplayClock(args.speed))
+    clock = ReplayClock(args.speed)
+    source = SegmentSource(simulation.traces.values(), clock)
     network = Network(
         stations, source.channels, load_models(PickingConfig()), None, PickingConfig()
     )
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with (
         TemporaryDirectory(prefix="diting-") as folder,
-        Cloud(args.out, "embedded", simulation.velocity, args.port) as cloud,
+        Cloud(args.out, "embedded", simulation.velocity, clock.now_ns, args.port) as cloud,
     ):
         print(f"dashboard: {cloud.dashboard_url}", flush=True)
         network.address = cloud.address

@@ -30,6 +30,7 @@ from uplink.session import Session
 
 CONNECT_S = 10.0
 DRAIN_S = 120.0
+BACKLOG = 100  # packets of all boxes together
 RING_S = 120.0
 REORDER_S = 2.0
 
@@ -88,6 +89,8 @@ class Network:
     picking: PickingConfig = field(default_factory=PickingConfig)
     ledger: Ledger = field(default_factory=Ledger)
     meter: Meter | None = None
+    boxes: dict[str, Box] = field(default_factory=dict)
+    _outboxes: list[Outbox] = field(default_factory=list)
 
     async def run(self, segments: AsyncIterator[Segment], folder: Path) -> None:
         """Feed everything through; returns when all that was published is acknowledged.
@@ -112,9 +115,9 @@ class Network:
             second = 0
             async for segment in segments:
                 self._dispatch(segment)
-                if segment.start_ns // NS != second:  # let the sessions have their turn
+                if segment.start_ns // NS != second:
                     second = segment.start_ns // NS
-                    await asyncio.sleep(0)
+                    await self._let_sessions_catch_up()
             for box in self.boxes.values():
                 box.finish()
             if self.address is not None:
@@ -122,6 +125,13 @@ class Network:
                 if left:
                     print(f"diting: {left} packets were not acknowledged", file=sys.stderr)
             self.meter.stop()
+
+    async def _let_sessions_catch_up(self) -> None:
+        """At full speed data time runs away from the network's: wait while much is unsent."""
+        await asyncio.sleep(0)
+        sessions = [box.session for box in self.boxes.values()]
+        while sum(map(len, self._outboxes)) > BACKLOG and any(s.connection.up for s in sessions):
+            await asyncio.sleep(0.001)
 
     def _dispatch(self, segment: Segment) -> None:
         network, station, _ = segment.channel.split(".", 2)
@@ -144,6 +154,7 @@ class Network:
         clock = SystemClock()  # latencies are real, whatever the speed of the replay
         outbox = Outbox(folder / f"{station.station_id}.sqlite")
         stack.callback(outbox.close)
+        self._outboxes.append(outbox)
         session = Session(
             self.address or BrokerAddress("", 0),
             station.station_id,

@@ -152,7 +152,13 @@ class StationPipeline:
             feed = None
         if self._trace is None:
             self._trace = ConditionedTrace(segment.start_ns, KEPT)
-            self._ruler = Ruler(self.station, self.components, segment.start_ns, self._models)
+            self._ruler = Ruler(
+                self.station,
+                self.components,
+                segment.start_ns,
+                self._models.first_motion,
+                self._models.magnitude,
+            )
         if feed is None:
             feed = ChannelFeed(segment, component, self._ring_s, self._reorder_s)
             self._feeds[segment.channel] = feed
@@ -242,7 +248,7 @@ class StationPipeline:
         flags = self._state(onset, trace)
         for flag, carried in _CARRIED.items():
             flags |= carried if flag in known else PickFlag.NONE
-        measured = ruler.measure(onset, trace, self._s_minus_p(onset))
+        measured = ruler.measure(onset, trace, *self._context(onset, trace))
         if measured.amplitude_m_s is None and not ruler.has_response:
             flags |= PickFlag.NO_RESPONSE
         locked = PickFlag.CLOCK_UNLOCKED not in flags
@@ -285,16 +291,21 @@ class StationPipeline:
             flags |= feed.flags_between(time_ns - NS, time_ns + 3 * NS)
         return flags
 
-    def _s_minus_p(self, p: Onset) -> float | None:
-        """Seconds from a P to its S; None where there is none, or another P stands between."""
+    def _context(self, onset: Onset, trace: ConditionedTrace) -> tuple[float | None, int]:
+        """S−P time in seconds, where the next onset is an S, and up to where the record is this
+        earthquake's alone: the next P, or what there is.
+        """
         later = sorted(
-            (o for o in self._told if p.index < o.index <= p.index + LONGEST_S_MINUS_P),
+            (o for o in self._told if o.index > onset.index and not o.retracted),
             key=lambda o: o.index,
         )
-        follower = next((o for o in later if not o.retracted), None)
-        if p.phase != "P" or follower is None or follower.phase != "S":
-            return None
-        return (follower.index - p.index) / RATE
+        next_p = next((o for o in later if o.phase == "P"), None)
+        until = self._next_end if next_p is None else int(next_p.index)
+        if onset.phase == "P" and later and later[0].phase == "S":
+            s_minus_p = later[0].index - onset.index
+            if s_minus_p <= LONGEST_S_MINUS_P:
+                return s_minus_p / RATE, until
+        return None, until
 
     def _pull_trigger(self, end: int) -> list[Pick | Event]:
         assert self._trace is not None

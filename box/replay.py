@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         picker=args.picker,
     )
     models = load_models(picking)
-    source = MiniSeedSource(args.waveforms, ReplayClock(args.speed))
+    clock = ReplayClock(args.speed)
+    source = MiniSeedSource(args.waveforms, clock)
     stations, unknown = _known(source, stations, args.stations)
     if not stations:
         raise UsageError("\n".join([*problems, *unknown]))
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="diting-") as folder:
         if cloud_is_installed():
-            with Cloud(args.out, args.broker, args.velocity) as cloud:
+            with Cloud(args.out, args.broker, args.velocity, clock.now_ns) as cloud:
                 network.address = cloud.address
                 asyncio.run(network.run(segments, Path(folder)))
                 cloud.conclude(network, source.read)
@@ -126,13 +127,14 @@ def _known(
 
 
 async def _progress(segments: AsyncIterator[Segment]) -> AsyncIterator[Segment]:
-    """Pass segments on; on a terminal, show once a second how far the data are."""
-    shown = 0.0
+    """Pass segments on; on a terminal, show each minute of data as it goes by."""
+    shown = 0
     async for segment in segments:
         yield segment
-        if sys.stderr.isatty() and time.monotonic() - shown >= 1:
-            shown = time.monotonic()
-            at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(segment.end_ns // NS))
-            print(f"\r{at}", end="", file=sys.stderr, flush=True)
+        minute = segment.end_ns // (60 * NS)
+        if minute > shown and sys.stderr.isatty():
+            shown = minute
+            at = datetime.fromtimestamp(60 * minute, UTC)
+            print(f"\r{at:%Y-%m-%d %H:%M}", end="", file=sys.stderr, flush=True)
     if shown:
-        print("\r" + " " * 19 + "\r", end="", file=sys.stderr)
+        print("\r" + " " * 16 + "\r", end="", file=sys.stderr)

@@ -1,0 +1,37 @@
+"""`diting cloud`: the cloud's daemon, on the clock of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+
+from box.cli import UsageError
+from box.clock import SystemClock
+from cloud.catalogue import CatalogueError
+from cloud.daemon import CloudConfig, run_cloud
+from cloud.velocity import VelocityError
+from uplink.configuration import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log events and connections")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    config = load_config(args.config, CloudConfig)
+    try:
+        asyncio.run(run_cloud(config, SystemClock().now_ns))
+    except VelocityError as error:
+        raise UsageError(f"{args.config}: velocity: {error}") from None
+    except CatalogueError as error:
+        raise UsageError(f"{args.config}: data_dir: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{args.config}: dashboard: {error.strerror or error}") from None
+    return 0
