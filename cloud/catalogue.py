@@ -63,9 +63,10 @@ CREATE TABLE IF NOT EXISTS event (
     longitude REAL NOT NULL,
     depth_km REAL NOT NULL,
     magnitude REAL,
-    body BLOB NOT NULL,  -- msgpack of cloud.model.Event, arrivals and mechanisms included
+    body BLOB,  -- msgpack of cloud.model.Event; of the newest revision only
     PRIMARY KEY (event_id, revision)
 );
+CREATE INDEX IF NOT EXISTS event_time ON event (time_ns) WHERE body IS NOT NULL;
 """
 _PICK_COLUMNS = ", ".join(f.name for f in fields(Pick))
 # an amplitude or an error may come as a numpy scalar
@@ -213,11 +214,13 @@ class Catalogue:
     # Events
 
     def save_event(self, event: Event, *, withdrawn: bool = False) -> int:
-        """Keep an event as its next revision, unless nothing has changed. Returns the revision."""
+        """Keep an event as its next revision, unless nothing has changed. Returns the revision.
+
+        Of earlier revisions time, place and magnitude are kept.
+        """
         body = _encode(event)
         row = self._db.execute(
-            "SELECT revision, withdrawn, body FROM event WHERE event_id = ?"
-            " ORDER BY revision DESC LIMIT 1",
+            "SELECT revision, withdrawn, body FROM event WHERE event_id = ? AND body IS NOT NULL",
             (event.event_id,),
         ).fetchone()
         if row and (bool(row[1]), row[2]) == (withdrawn, body):
@@ -234,12 +237,16 @@ class Catalogue:
                 body,
             ),
         )
+        self._db.execute(
+            "UPDATE event SET body = NULL WHERE event_id = ? AND revision < ?",
+            (event.event_id, revision),
+        )
         return revision
 
     def event(self, event_id: str) -> Event | None:
         """An event in its newest revision, withdrawn or not."""
         row = self._db.execute(
-            "SELECT body FROM event WHERE event_id = ? ORDER BY revision DESC LIMIT 1", (event_id,)
+            "SELECT body FROM event WHERE event_id = ? AND body IS NOT NULL", (event_id,)
         ).fetchone()
         return _decode_event(row[0]) if row else None
 
@@ -255,9 +262,9 @@ class Catalogue:
 
     def events(self, latest: int = -1) -> list[Event]:
         """Events that stand, each in its newest revision, in order of time; so many at most."""
-        rows = self._db.execute(  # SQLite takes the other columns from the row of the maximum
-            "SELECT max(revision), withdrawn, body FROM event GROUP BY event_id"
-            " HAVING NOT withdrawn ORDER BY time_ns DESC, event_id DESC LIMIT ?",
+        rows = self._db.execute(
+            "SELECT body FROM event WHERE body IS NOT NULL AND NOT withdrawn"
+            " ORDER BY time_ns DESC, event_id DESC LIMIT ?",
             (latest,),
         ).fetchall()
-        return [_decode_event(body) for _, _, body in reversed(rows)]
+        return [_decode_event(body) for (body,) in reversed(rows)]

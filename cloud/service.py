@@ -120,9 +120,8 @@ class CloudService:
         return events
 
     def _handle(self, message: aiomqtt.Message) -> None:
-        payload = message.payload if isinstance(message.payload, bytes) else b""
         change = self.ingest.receive(
-            message.topic.value, payload, self._now_ns(), retained=message.retain
+            message.topic.value, message.payload, self._now_ns(), retained=message.retain
         )
         if change is not None:
             self._changes.append(change)
@@ -164,16 +163,12 @@ class CloudService:
 
     def _publish(self, update: EventUpdate, event: Event | None, now_ns: int) -> None:
         known = self.catalogue.event(update.event_id)
-        if event is None:
-            if known is not None:
+        with self.catalogue.transaction():
+            if event is not None:
+                event = _published(event, known, now_ns)
+                self.catalogue.save_event(event)
+            elif known is not None:
                 self.catalogue.save_event(known, withdrawn=True)
-        else:
-            latency_s = (now_ns - event.origin.time_ns) / 1e9
-            if known is not None and known.first_published_latency_s is not None:
-                moved_s = (known.origin.time_ns - event.origin.time_ns) / 1e9
-                latency_s = known.first_published_latency_s + moved_s
-            event = replace(event, first_published_latency_s=latency_s)
-            self.catalogue.save_event(event)
         self._notify(update.event_id, event)
 
 
@@ -220,6 +215,14 @@ def _advance(
         (update, None if update.origin is None else complete(update.event_id, update.origin))
         for update in associator.advance(now_ns)
     ]
+
+
+def _published(event: Event, known: Event | None, now_ns: int) -> Event:
+    """With the latency of its first publication: now, or that of the revision before."""
+    first_ns: float = now_ns
+    if known is not None and known.first_published_latency_s is not None:
+        first_ns = known.origin.time_ns + known.first_published_latency_s * 1e9
+    return replace(event, first_published_latency_s=(first_ns - event.origin.time_ns) / 1e9)
 
 
 def _with_latency(event: Event, published_ns: dict[str, float]) -> Event:

@@ -1,0 +1,91 @@
+"""The cloud as a daemon: configuration, service and dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from cloud.associator import AssociatorConfig
+from cloud.catalogue import Catalogue
+from cloud.model import Event
+from cloud.service import CloudService
+from cloud.travel_times import travel_times
+from cloud.velocity import VelocityModel
+from cloud.web import Dashboard
+from uplink.connection import BrokerAddress
+
+_log = logging.getLogger(__name__)
+
+
+class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    url: Annotated[str, Meta(pattern=r"^mqtts?://")]  # mqtt[s]://[user:pass@]host[:port]
+    client_id: str = "diting-cloud"  # under which the broker keeps what comes while we are away
+
+
+class DashboardConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    host: str = "127.0.0.1"  # 0.0.0.0 is everyone's to see
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080  # 0: any that is free
+
+
+class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`diting cloud CONFIG.yaml`."""
+
+    broker: BrokerConfig
+    data_dir: str = "/var/lib/diting-cloud"  # the catalogue lives here
+    velocity: str | None = None  # file of `depth_km vp [vs]`; default: the crust of IASP91
+    dashboard: DashboardConfig = msgspec.field(default_factory=DashboardConfig)
+    association: AssociatorConfig = msgspec.field(default_factory=AssociatorConfig)
+
+
+async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
+    """Run until a signal comes.
+
+    now_ns: the wall clock. Raises CatalogueError, VelocityError, BrokerURLError, and OSError where
+    the dashboard's port is taken. A broker that is away is waited for.
+    """
+    address = BrokerAddress.parse(config.broker.url)
+    model = VelocityModel.read(Path(config.velocity)) if config.velocity else None
+    folder = Path(config.data_dir)
+    with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
+        service = CloudService(
+            address,
+            catalogue,
+            travel_times(model or VelocityModel.default()),
+            now_ns=now_ns,
+            config=config.association,
+            notify=_announce,
+            client_id=config.broker.client_id,
+        )
+        where = config.dashboard
+        async with Dashboard(
+            catalogue, service.ingest.counters, folder, host=where.host, port=where.port
+        ) as dashboard:
+            _log.info("dashboard at %s", dashboard.url)
+            running = asyncio.create_task(service.run())
+            for name in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(name, running.cancel)
+            await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
+
+
+def _announce(event_id: str, event: Event | None) -> None:
+    if event is None:
+        _log.info("%s: withdrawn", event_id)
+        return
+    origin, magnitude = event.origin, event.magnitude
+    _log.info(
+        "%s: M %s at %.3f %.3f, %.1f km deep, %d P, %d S, quality %s",
+        event_id,
+        "?" if magnitude is None else f"{magnitude:.1f}",
+        *(origin.latitude, origin.longitude, origin.depth_km),
+        *(origin.n_p, origin.n_s, origin.quality),
+    )
