@@ -37,6 +37,9 @@ class PickChange:
     pick: Pick
 
 
+_Handler = Callable[[str, bytes, int, bool], PickChange | Station | None]
+
+
 class Ingest:
     """Packets in, changes out; knows no broker.
 
@@ -49,7 +52,7 @@ class Ingest:
         self.last_error: dict[str, str] = {}
         self.departed: set[str] = set()  # stations that have said goodbye while we listened
         self._catalogue = catalogue
-        self._handlers: dict[str, Callable[[str, bytes, int], PickChange | Station | None]] = {
+        self._handlers: dict[str, _Handler] = {
             "pick": self._pick,
             "event": self._event,
             "health": self._health,
@@ -75,19 +78,16 @@ class Ingest:
         try:
             with self._catalogue.transaction():
                 self._catalogue.save_packet(received_ns, topic, payload)
-                change = self._handlers[kind](station_id, payload, received_ns)
+                return self._handlers[kind](station_id, payload, received_ns, retained)
         except PacketError as error:
             self._drop(f"bad {kind}", f"{topic}: {error}")
             return None
-        if kind == "presence" and not retained:
-            self._note_departure(station_id, payload)
-        return change
 
     def _drop(self, reason: str, detail: str) -> None:
         self.counters[reason] += 1
         self.last_error[reason] = detail
 
-    def _pick(self, station_id: str, payload: bytes, received_ns: int) -> PickChange | None:
+    def _pick(self, station_id: str, payload: bytes, *_: int) -> PickChange | None:
         packet = packets.decode_pick(payload)
         pick = model_pick(station_id, packet)
         retracted = PickFlag.RETRACTED in packet.flags
@@ -101,19 +101,26 @@ class Ingest:
             return PickChange("retracted", pick) if standing else None
         return PickChange("revised" if standing else "added", pick)
 
-    def _event(self, station_id: str, payload: bytes, received_ns: int) -> None:
+    def _event(self, station_id: str, payload: bytes, *_: int) -> None:
         packets.decode_event(payload)  # kept as it came: nobody reads it yet
 
-    def _health(self, station_id: str, payload: bytes, received_ns: int) -> None:
-        packets.decode_health(payload)
-        self._catalogue.save_health(station_id, payload, received_ns)
+    def _health(self, station_id: str, payload: bytes, received_ns: int, *_: int) -> None:
+        health = packets.decode_health(payload)
+        # packed anew, since what msgspec passes over need not even be UTF-8
+        self._catalogue.save_health(station_id, packets.encode_json(health), received_ns)
 
-    def _presence(self, station_id: str, payload: bytes, received_ns: int) -> Station | None:
+    def _presence(
+        self, station_id: str, payload: bytes, received_ns: int, retained: bool
+    ) -> Station | None:
         presence = packets.decode_presence(payload)
         if presence.session < self._catalogue.session(station_id):
             self.counters["late presence"] += 1  # the Will of a connection long replaced
             return None
         self._catalogue.save_presence(station_id, presence.session, presence.online, received_ns)
+        if presence.online:
+            self.departed.discard(station_id)
+        elif not retained:
+            self.departed.add(station_id)
         if presence.latitude is None or presence.longitude is None:
             return None
         station = Station(
@@ -121,13 +128,6 @@ class Ingest:
         )
         self._catalogue.save_station(station)
         return station
-
-    def _note_departure(self, station_id: str, payload: bytes) -> None:
-        presence = packets.decode_presence(payload)
-        if presence.online:
-            self.departed.discard(station_id)
-        elif presence.session == self._catalogue.session(station_id):
-            self.departed.add(station_id)
 
 
 def model_pick(station_id: str, packet: packets.Pick) -> Pick:

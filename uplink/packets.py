@@ -179,7 +179,7 @@ class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
     session: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
-    elevation_m: float | None = None
+    elevation_m: Annotated[float, msgspec.Meta(ge=-12_000, le=10_000)] | None = None
     channels: list[str] = []
     version: str = ""
     models: dict[str, str] = {}  # name -> SHA-256 of the artefact

@@ -166,6 +166,13 @@ def test_bad_packets_are_counted_and_dropped(topic: str, payload: bytes, reason:
     assert ingest.receive(PICKS, pick(), 0) is not None
 
 
+def test_a_field_nobody_knows_may_hold_anything() -> None:
+    catalogue = Catalogue(":memory:")
+    payload = b'{"time_ns": 1, "data_until_ns": 2, "news": "\xff\xfe"}'
+    Ingest(catalogue).receive("diting/v1/XX/AAA/health", payload, 0)
+    assert catalogue.states()[0]["health"] == '{"time_ns":1,"data_until_ns":2}'
+
+
 @given(st.sampled_from(["pick", "event", "health", "presence"]), st.binary(max_size=100))
 def test_noise_on_a_good_topic_never_raises(kind: str, payload: bytes) -> None:
     Ingest(Catalogue(":memory:")).receive(f"diting/v1/XX/AAA/{kind}", payload, 0)

@@ -161,6 +161,7 @@ def test_presence_and_health_survive_the_wire() -> None:
     assert packets.decode_health(packets.encode_json(health)) == health
 
 
-def test_a_latitude_off_the_globe_is_refused() -> None:
-    with pytest.raises(PacketError, match="latitude"):
-        packets.decode_presence(b'{"online": true, "session": 1, "latitude": 91}')
+@pytest.mark.parametrize("place", ['"latitude": 91', '"longitude": -181', '"elevation_m": 1e300'])
+def test_a_place_off_the_globe_is_refused(place: str) -> None:
+    with pytest.raises(PacketError, match=place.split('"')[1]):
+        packets.decode_presence(f'{{"online": true, "session": 1, {place}}}'.encode())
