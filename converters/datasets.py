@@ -86,12 +86,21 @@ def read_seisbench(folder: Path) -> Iterator[Record]:
         import h5py
     except ImportError:
         raise DatasetError(f"{folder}: reading SeisBench sets needs h5py (extra 'train')") from None
-    with h5py.File(folder / "waveforms.hdf5") as file:
-        for row in read_rows(folder / "metadata.csv"):
-            yield _seisbench_record(file, row, folder)
+    try:
+        file = h5py.File(folder / "waveforms.hdf5")
+    except OSError as error:
+        raise DatasetError(f"{folder / 'waveforms.hdf5'}: {error}") from None
+    with file:
+        for number, row in enumerate(read_rows(folder / "metadata.csv"), 1):
+            try:
+                record = _seisbench_record(file, row)
+            except (KeyError, ValueError, IndexError) as error:
+                message = f"{folder / 'metadata.csv'}: row {number}: {error!r}"
+                raise DatasetError(message) from None
+            yield record
 
 
-def _seisbench_record(file: Any, row: dict[str, str], folder: Path) -> Record:
+def _seisbench_record(file: Any, row: dict[str, str]) -> Record:
     bucket, _, place = row["trace_name"].partition("$")
     index, _, shape = place.partition(",")
     samples = np.asarray(file["data"][bucket][int(index)], np.float64)
