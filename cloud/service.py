@@ -22,6 +22,7 @@ from cloud.model import Event, Origin, Pick, Station
 from cloud.travel_times import TravelTimes
 from uplink.connection import BrokerAddress
 
+AHEAD_S = 60.0  # a pick further in the future than this comes from a clock that is wrong
 TICK_S = 1.0  # real time, after which the association looks at the clock though nothing has come
 
 
@@ -145,6 +146,8 @@ class CloudService:
             self._stations |= places
             self._start_association(now_ns)
         picks = [change for change in changes if isinstance(change, PickChange)]
+        sane = [change for change in picks if change.pick.time_ns <= now_ns + AHEAD_S * 1e9]
+        self.ingest.counters["pick from the future"] += len(picks) - len(sane)
         if self._associator is not None:
             for update, event in await asyncio.to_thread(_advance, self._associator, picks, now_ns):
                 self._publish(update, event, self._now_ns())

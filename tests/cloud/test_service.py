@@ -242,3 +242,21 @@ def test_a_box_that_never_said_goodbye_is_named(tmp_path: Path, tables: TravelTi
             assert await service.finalise() == []
 
     asyncio.run(scenario())
+
+
+def test_a_pick_from_the_future_is_counted_and_not_associated(
+    stations: list[Station], tables: TravelTimes
+) -> None:
+    async def scenario() -> None:
+        async with (
+            EmbeddedBroker() as broker,
+            cloud(
+                broker.url, Catalogue(":memory:"), tables, lambda: NOON - 3600 * 10**9
+            ) as service,
+            BrokerAddress.parse(broker.url).client("box") as box,
+        ):
+            _, packet = packets(stations[0], tables)[0]
+            await box.publish(packet.topic, packet.payload, qos=1)
+            await until(lambda: service.ingest.counters["pick from the future"] == 1)
+
+    asyncio.run(scenario())
