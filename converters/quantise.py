@@ -25,9 +25,9 @@ def to_int8(model: Any, representative: Iterable[Sequence[NDArray[np.float32]]])
     """
     import tensorflow as tf
 
-    def examples() -> Iterator[list[NDArray[np.float32]]]:
+    def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
         for example in representative:
-            yield [np.asarray(array, np.float32) for array in example]
+            yield {_input(k): np.asarray(array, np.float32) for k, array in enumerate(example)}
 
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -56,6 +56,14 @@ def _converter(model: Any) -> Any:
     import keras
     import tensorflow as tf
 
-    inputs = [keras.Input(batch_shape=(1, *tensor.shape[1:])) for tensor in model.inputs]
+    inputs = [
+        keras.Input(batch_shape=(1, *tensor.shape[1:]), name=_input(k))
+        for k, tensor in enumerate(model.inputs)
+    ]
     outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
     return tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, outputs))
+
+
+def _input(position: int) -> str:
+    """TFLite does not keep the order of inputs; by these names it is found again."""
+    return f"input_{position}"

@@ -151,7 +151,8 @@ def _paired(
 ) -> Iterator[tuple[dict[str, Any], Tensor]]:
     if len(details) != len(tensors):
         raise ModelError(f"{path}: {len(details)} {what}, card says {len(tensors)}")
-    return zip(details, tensors, strict=True)
+    # TFLite does not keep the order of several tensors, but numbers their names.
+    return zip(sorted(details, key=lambda detail: str(detail["name"])), tensors, strict=True)
 
 
 @contextmanager
