@@ -10,7 +10,7 @@ import numpy as np
 from box.trace import ConditionedTrace
 from models.conditioning import RATE, Conditioner
 from ringbuffer.ring import ChannelRing, Outcome
-from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
+from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 
 # Which instrument picks where a station has several: high-gain broadband first, then short
 # period, then strong motion.
@@ -90,7 +90,7 @@ class ChannelFeed:
             self._restart(trace, max(self._begins_ns, trace.anchor_ns))
         while (newest := self.ring.end_ns) is not None:
             assert self._cursor_ns is not None
-            count = round((newest - self._cursor_ns) * self.ring.rate / NS)
+            count = ns_to_samples(newest - self._cursor_ns, self.ring.rate)
             if count <= 0:
                 return
             window = self.ring.read(self._cursor_ns, count)

@@ -147,15 +147,16 @@ class ChannelRing:
     def append(self, segment: Segment) -> Outcome:
         """Take in a segment of this channel, and say (and count) what became of it."""
         outcome = self._append(segment)
-        for member in Outcome:
-            if member and member in outcome:
-                self.counts[member] += 1
+        for member in outcome:
+            self.counts[member] += 1
         return outcome
 
     def _append(self, segment: Segment) -> Outcome:
         if not len(segment.samples):
             return Outcome.NONE
-        if abs(segment.rate / self.rate - 1) * len(segment.samples) >= TOLERANCE:
+        if segment.rate != self.rate and (
+            abs(segment.rate / self.rate - 1) * len(segment.samples) >= TOLERANCE
+        ):
             self._begin(segment.rate)
             return Outcome.RATE_CHANGE | self._append(segment)
         if self._anchor_ns is None:
@@ -189,6 +190,9 @@ class ChannelRing:
         """Index on the grid, offset from it, and whether that is a new sampling phase."""
         assert self._anchor_ns is not None
         drift_ns = start_ns - self._time_ns(self._end)
+        if drift_ns == 0:  # as nearly always
+            self.drift_ns = 0
+            return self._end, self._offset_ns, False
         drift = drift_ns * self.rate / NS
         if abs(drift) <= TOLERANCE:
             self.drift_ns = drift_ns
