@@ -97,8 +97,8 @@ def _superpose(
     own = x[chosen] / _rms(x[chosen])
     other = other_x / _rms(other_x) * ratio[:, None, None]
     own_level, other_level = _level(own), _level(other)
-    own_share = own_level / (own_level + 0.5 * other_level + 1e-9)
-    other_share = other_level / (other_level + 0.5 * own_level + 1e-9)
+    own_share = own_level / (own_level + 0.35 * other_level + 1e-9)
+    other_share = other_level / (other_level + 0.35 * own_level + 1e-9)
     x[chosen] = own + other
     y[chosen] = np.maximum(y[chosen] * own_share[..., None], other_y * other_share[..., None])
     return x, y

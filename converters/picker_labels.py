@@ -22,7 +22,7 @@ from models.picker import WINDOW
 
 PHASES = ("P", "S")
 SIGMA = (10.0, 12.0)  # samples, P and S; width of the target on an onset
-TEACHER_DELAY = (1.0, 0.0)  # samples, P and S, by which the teacher trails analysts (median)
+TEACHER_DELAY = (1.0, 2.0)  # samples, P and S, by which the teacher trails analysts
 TEACHER_LOWEST = 0.1  # lower peaks are no onsets
 TEACHER_STRIDE = 200  # samples
 APART = 100  # samples: a teacher's onset this close to an analyst's is the same one

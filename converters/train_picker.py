@@ -7,19 +7,20 @@ back, so that no layer runs at the full rate (0.5 ms per window on one x86 core)
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from converters.augment import Floats, Stretch, render
-from converters.picker_card import measure, picker_card
+from converters.picker_card import complete_card, picker_card
 from converters.picker_labels import PHASES, synthetic_set, training_set, validation_set
-from converters.quantise import to_int8, write_artefact
+from converters.quantise import to_float32, to_int8, write_artefact
+from converters.training import plot_losses, write_float
 from models.card import MODELS, write_card, write_manifest
 from models.picker import PICKER, WINDOW
 
@@ -128,12 +129,17 @@ def run(args: argparse.Namespace) -> int:
     rng = np.random.default_rng(args.seed)
     windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
     write_artefact(args.out, to_int8(model, ([window[None]] for window in windows)))
-    write_card(args.out, picker_card(dict.fromkeys(PHASES, 0.3), {}))
+    card = picker_card(dict.fromkeys(PHASES, 0.3), {})
+    write_card(args.out, card)
+    parent = args.out.with_name(f"{args.out.stem}_float.tflite")
+    described = msgspec.structs.replace(
+        card, description=f"{card.description}; the float parent, its weights in float16"
+    )
+    write_float(parent, to_float32(model, half_weights=True), described)
     if not args.smoke:
         # A process of its own, again for the sake of tflite_runtime.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            measured = pool.submit(measure, args.out, args.data, args.work / "labels").result()
-        write_card(args.out, picker_card(*measured))
+            pool.submit(complete_card, args.out, args.data, args.work / "labels").result()
     if args.out.parent == MODELS:
         write_manifest()
     return 0
@@ -161,27 +167,12 @@ def train(training: list[Stretch], validation: list[Stretch], args: argparse.Nam
         validation_data=held_out,
         verbose=1 if sys.stderr.isatty() else 0,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(args.work / "checkpoint")),
+            keras.callbacks.BackupAndRestore(
+                str(args.work / "checkpoint"), delete_checkpoint=False
+            ),
             keras.callbacks.CSVLogger(str(args.work / "loss.csv"), append=True),
         ],
     )
     model.save(args.work / "picker.keras")
-    _plot_loss(args.work / "loss.csv")
+    plot_losses(args.work / "loss.csv", "cross-entropy")
     return model
-
-
-def _plot_loss(log: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    with log.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    figure, axes = pyplot.subplots()
-    for column in ("loss", "val_loss"):
-        axes.plot([float(row[column]) for row in rows], label=column)
-    axes.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
-    axes.legend()
-    figure.savefig(log.with_suffix(".png"))
-    pyplot.close(figure)

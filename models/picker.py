@@ -21,6 +21,7 @@ class Picker:
     def __init__(self, path: Path = PICKER, engine: str | None = None) -> None:
         """Raises ModelError where the artefact is not what its card says."""
         self._model = Model(path, engine)
+        self.path = path
         self.card = self._model.card
         self.engine = self._model.engine
         self.thresholds = self.card.thresholds  # phase -> probability
@@ -37,8 +38,10 @@ class Picker:
 
 def normalise(window: NDArray[np.float32]) -> NDArray[np.float32]:
     """(x − mean)/std of each component over the window, (n, 3); a flat component is zeros."""
-    # Sums as products: numpy's own mean and std over the long axis of (n, 3) cost twice as much.
-    centred: NDArray[np.float32] = window - np.ones(len(window), np.float32) @ window / len(window)
+    # Relative to its first sample, a flat component is exactly 0. Sums as products: numpy's own
+    # mean and std along the long axis of (n, 3) cost twice as much.
+    centred: NDArray[np.float32] = window - window[0]
+    centred -= np.ones(len(window), np.float32) @ centred / len(window)
     std = np.sqrt(np.einsum("ij,ij->j", centred, centred) / len(window))
     centred /= np.where(std > 0, std, np.float32(np.inf))
     return centred
