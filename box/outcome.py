@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -115,8 +115,11 @@ class Cloud:
             await self._service.subscriber.connection.first(CONNECT_S)
             self._ready.set_result(None)
             await self._ended.wait()
+            if running.done():
+                running.result()
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await running
 
     def conclude(self, network: Network, read: Reader) -> list[Event]:
         """Wait for the last packet, associate all picks once more, and leave the files."""

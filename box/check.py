@@ -1,0 +1,73 @@
+"""`diting check`: what is wrong with a configuration, everything at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from box.cli import OK, USAGE
+from box.config import BoxConfig
+from box.daemon import find_station, load_models
+from box.stations import StationError
+from models.interpreter import ModelError
+from uplink.configuration import ConfigError, load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="of a box or of a cloud")
+    parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    problems = check(args.config)
+    if args.json:
+        print(json.dumps({"file": str(args.config), "ok": not problems, "problems": problems}))
+    else:
+        print("\n".join(problems) if problems else f"{args.config}: good")
+    return USAGE if problems else OK
+
+
+def check(path: Path) -> list[str]:
+    """Mistakes in a configuration and in the files that it names, one line each."""
+    try:
+        if _is_for_a_box(path):
+            return [f"{path}: {line}" for line in _check_box(load_config(path, BoxConfig))]
+        from cloud.daemon import CloudConfig
+
+        load_config(path, CloudConfig)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _is_for_a_box(path: Path) -> bool:
+    """By what it holds; what cannot be told is taken for a box's."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return True
+    named = set(content) if isinstance(content, dict) else set()
+    return not named & {"velocity", "dashboard", "association"} or bool(named & {"station", "source"})
+
+
+def _check_box(config: BoxConfig) -> list[str]:
+    problems: list[str] = []
+
+    def attempt(name: str, what: Callable[[], object], *errors: type[Exception]) -> None:
+        try:
+            what()
+        except errors as error:
+            problems.extend(f"{name}: {line}" for line in str(error).splitlines())
+
+    attempt("station", lambda: find_station(config.station), StationError)
+    attempt("picking", lambda: load_models(config.picking), ModelError)
+    if not Path(config.source.path).exists():
+        problems.append(f"source.path: {config.source.path}: no such file or folder")
+    if not Path(config.data_dir).is_dir():
+        problems.append(f"data_dir: {config.data_dir}: no such folder")
+    return problems

@@ -1,0 +1,19 @@
+"""`diting train`: one trainer per model."""
+
+from __future__ import annotations
+
+import argparse
+
+from converters import train_fmp, train_magnitude, train_picker
+
+TRAINERS = {"picker": train_picker, "fmp": train_fmp, "magnitude": train_magnitude}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{picker,fmp,magnitude}")
+    for kind, trainer in TRAINERS.items():
+        trainer.add_arguments(kinds.add_parser(kind, help=(trainer.__doc__ or "").split("\n")[0]))
+
+
+def run(args: argparse.Namespace) -> int:
+    return TRAINERS[args.kind].run(args)
