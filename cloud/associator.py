@@ -17,11 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pyocto
+from msgspec import Meta
 
 from cloud.geodesy import distance_azimuth, to_local
 from cloud.locator import Locator
@@ -34,26 +36,27 @@ ROUNDS = 2
 SAME_PLACE_KM = 15.0
 REMEMBERED_IDS = 1000
 PHASES: tuple[Phase, Phase] = ("P", "S")
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class AssociatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many picks make an event, and how well they must fit."""
 
-    min_picks: int = 6
-    min_p: int = 3
-    min_s: int = 2
-    min_stations: int = 4
-    min_both: int = 2  # stations with P and S: what chance seldom brings about
-    tolerance_s: float = 1.0  # of the engine, which knows places only roughly
-    match_s: float = 0.8  # residual at which a located event still takes a pick …
-    match_fraction: float = 0.03  # … and this much more per second of travel time
-    max_rms_s: float = 0.7
-    max_depth_km: float = 30.0
-    margin_km: float = 30.0  # events are sought so far outside the network
-    separation_s: float = 2.0  # origins closer than this, sharing no station, are one event
-    window_s: float = 120.0  # how long events may change and picks may come late
-    interval_s: float = 2.0  # of data time, between two runs over the window
-    max_picks: int = 5000  # in the window; the oldest go first
+    min_picks: Annotated[int, Meta(ge=4)] = 6
+    min_p: Annotated[int, Meta(ge=0)] = 3
+    min_s: Annotated[int, Meta(ge=0)] = 2
+    min_stations: Annotated[int, Meta(ge=3)] = 4
+    min_both: Annotated[int, Meta(ge=0)] = 2  # stations with P and S: chance seldom makes two
+    tolerance_s: Positive = 1.0  # of the engine, which knows places only roughly
+    match_s: Positive = 0.8  # residual at which a located event still takes a pick …
+    match_fraction: Annotated[float, Meta(ge=0)] = 0.03  # … and this more per s of travel time
+    max_rms_s: Positive = 0.7
+    max_depth_km: Positive = 30.0
+    margin_km: Positive = 30.0  # events are sought so far outside the network
+    separation_s: Positive = 2.0  # nearby origins closer in time than this are one event
+    window_s: Positive = 120.0  # how long events may change and picks may come late
+    interval_s: Annotated[float, Meta(ge=0)] = 2.0  # of data time, between two runs
+    max_picks: Annotated[int, Meta(ge=100)] = 5000  # in the window; the oldest go first
 
 
 class _Engine:

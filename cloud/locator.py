@@ -96,7 +96,8 @@ class Locator:
     """
 
     def __init__(self, stations: Iterable[Station], tables: TravelTimes) -> None:
-        self.stations = {station.station_id: station for station in stations}
+        ordered = sorted(stations, key=lambda station: station.station_id)
+        self.stations = {station.station_id: station for station in ordered}
         self.tables = tables
         if not self.stations:
             raise ValueError("stations: none given")

@@ -208,14 +208,14 @@ def test_runs_are_at_least_an_interval_apart() -> None:
 
 
 def test_memory_is_bounded_by_window_and_count() -> None:
-    associator = Associator(LOCATOR, AssociatorConfig(max_picks=50))
+    associator = Associator(LOCATOR, AssociatorConfig(max_picks=100))
     for pick in sorted(_noise(1.0, 7, 3), key=lambda p: p.time_ns):
         associator.add(pick)
         associator.advance(pick.time_ns)
-        assert len(associator._picks) <= 50
+        assert len(associator._picks) <= 100
     assert associator.overflow == 0
-    for seconds in range(60):
-        associator.add(_pick("XX.S00", "P", 420 + seconds / 100))
+    for i in range(110):
+        associator.add(_pick("XX.S00", "P", 420 + i / 100))
     assert associator.overflow > 0
     associator.advance(START_NS + 2000 * 10**9)
     assert len(associator._picks) == 0
