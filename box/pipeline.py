@@ -277,7 +277,7 @@ class StationPipeline:
             flags |= PickFlag.RETRACTED
         elif not onset.settled:
             flags |= PickFlag.PROVISIONAL
-        around = trace.real_around(onset.index, NEAR)
+        around = trace.real_around(onset.index, NEAR, self._next_end)
         present = around.any(axis=0)
         if not present.all():
             flags |= PickFlag.INCOMPLETE

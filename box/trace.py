@@ -56,10 +56,10 @@ class ConditionedTrace:
             raise IndexError(f"samples {end - count} to {end} are outside the stored stretch")
         return self._values[row : row + count], self._real[row : row + count]
 
-    def real_around(self, index: float, margin: int) -> NDArray[np.bool_]:
-        """What is real from `margin` before to `margin` after a position, as far as data go."""
+    def real_around(self, index: float, margin: int, end: int) -> NDArray[np.bool_]:
+        """What is real from `margin` before to `margin` after a position, but before `end`."""
         first = max(round(index) - margin - self._first, 0)
-        last = min(round(index) + margin, max(self.ends)) - self._first
+        last = min(round(index) + margin, end) - self._first
         return self._real[first : max(last, first + 1)]
 
     def _slide(self) -> None:
