@@ -112,14 +112,10 @@ class Cloud:
                 raise UsageError(f"--port {self._port}: {error.strerror}") from None
             self.dashboard_url = dashboard.url
             running = asyncio.create_task(self._service.run())
+            stack.push_async_callback(_end, running)
             await self._service.subscriber.connection.first(CONNECT_S)
             self._ready.set_result(None)
             await self._ended.wait()
-            if running.done():
-                running.result()
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
 
     def conclude(self, network: Network, read: Reader) -> list[Event]:
         """Wait for the last packet, associate all picks once more, and leave the files."""
@@ -154,6 +150,13 @@ class Cloud:
         waveform = vertical_reader(network, read)
         for event in events:
             plot_event(folder / f"{event.event_id}.png", event, waveform)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for it; if it has failed on its own, that is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def write_picks_only(out: Path, network: Network) -> None:

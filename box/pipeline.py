@@ -122,7 +122,7 @@ class StationPipeline:
         self._feeds: dict[str, ChannelFeed] = {}
         self._trace: ConditionedTrace | None = None
         self._ruler: Ruler | None = None
-        self._next_end = STRIDE  # grid index at which the next stride's window ends
+        self._judged = 0  # grid index up to which the samples have been through a window
         self._vote.reset()
         self._trackers = [
             OnsetTracker(phase, self._outputs.index(phase), level, self._vote)
@@ -133,9 +133,7 @@ class StationPipeline:
     @property
     def data_until_ns(self) -> int:
         """Up to where the samples have been judged; 0 before the first stride."""
-        if self._trace is None or self._next_end == STRIDE:
-            return 0
-        return self._trace.time_ns(self._next_end - STRIDE)
+        return self._trace.time_ns(self._judged) if self._trace and self._judged else 0
 
     def feed(self, segment: Segment) -> list[Pick | Event]:
         """Take a segment; returns what is to be told after it, in order."""
@@ -163,9 +161,9 @@ class StationPipeline:
             feed = ChannelFeed(segment, component, self._ring_s, self._reorder_s)
             self._feeds[segment.channel] = feed
         feed.pump(self._trace)
-        while self._next_end <= self._ready_until():
-            told += self._stride(self._next_end)
-            self._next_end += STRIDE
+        while self._judged + STRIDE <= self._ready_until():
+            self._judged += STRIDE
+            told += self._stride(self._judged)
         return told
 
     def flush(self) -> list[Pick | Event]:
@@ -277,7 +275,7 @@ class StationPipeline:
             flags |= PickFlag.RETRACTED
         elif not onset.settled:
             flags |= PickFlag.PROVISIONAL
-        around = trace.real_around(onset.index, NEAR, self._next_end)
+        around = trace.real_around(onset.index, NEAR, self._judged)
         present = around.any(axis=0)
         if not present.all():
             flags |= PickFlag.INCOMPLETE
@@ -300,7 +298,7 @@ class StationPipeline:
             key=lambda o: o.index,
         )
         next_p = next((o for o in later if o.phase == "P"), None)
-        until = self._next_end if next_p is None else int(next_p.index)
+        until = self._judged if next_p is None else int(next_p.index)
         if onset.phase == "P" and later and later[0].phase == "S":
             s_minus_p = later[0].index - onset.index
             if s_minus_p <= LONGEST_S_MINUS_P:
