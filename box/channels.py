@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from box.trace import ConditionedTrace
 from models.conditioning import RATE, Conditioner
@@ -38,6 +39,7 @@ def choose_channels(channels: list[str]) -> dict[str, int]:
         return (0 not in group.values(), known, location)
 
     return min(groups.items(), key=rank)[1] if groups else {}
+
 
 # What makes the samples before and after it unconnected.
 BREAKS = Outcome.TIME_STEP | Outcome.RATE_CHANGE
@@ -116,7 +118,7 @@ class ChannelFeed:
         self._next = trace.index_of(start_ns - self._delay_ns)
         self._warm_up = round(self._conditioner.warm_up_s * RATE)
 
-    def _condition(self, trace: ConditionedTrace, samples: np.ndarray) -> None:
+    def _condition(self, trace: ConditionedTrace, samples: NDArray[np.int32]) -> None:
         assert self._cursor_ns is not None
         values = self._conditioner.process(samples)
         cold = min(self._warm_up, len(values))
@@ -124,4 +126,3 @@ class ChannelFeed:
         self._warm_up -= cold
         self._next += len(values)
         self._cursor_ns += samples_to_ns(len(samples), self.ring.rate)
-

@@ -52,7 +52,9 @@ def _is_for_a_box(path: Path) -> bool:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return True
     named = set(content) if isinstance(content, dict) else set()
-    return not named & {"velocity", "dashboard", "association"} or bool(named & {"station", "source"})
+    return not named & {"velocity", "dashboard", "association"} or bool(
+        named & {"station", "source"}
+    )
 
 
 def _check_box(config: BoxConfig) -> list[str]:

@@ -108,7 +108,9 @@ def find_station(config: StationConfig) -> Station:
     if config.stationxml is not None:
         stations, problems = load_stations(Path(config.stationxml))
         if config.id not in stations:
-            raise StationError("\n".join([*problems, f"{config.stationxml}: {config.id} is not in it"]))
+            raise StationError(
+                "\n".join([*problems, f"{config.stationxml}: {config.id} is not in it"])
+            )
         return stations[config.id]
     if config.latitude is None or config.longitude is None:
         raise StationError(f"station.latitude, station.longitude: missing for {config.id}")

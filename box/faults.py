@@ -113,5 +113,3 @@ def _strike(segment: Segment, faults: list[Fault]) -> Iterator[tuple[Segment, in
             struck = replace(struck, samples=clipped, flags=struck.flags | hit)
     for _ in range(copies):
         yield struck, delay_ns
-
-

@@ -19,6 +19,7 @@ from uplink.packets import Polarity
 
 P_SPAN = 3 * RATE  # samples after a P in which its peak velocity is sought
 S_SPAN = 5 * RATE
+AFTER = fmp.WINDOW - fmp.BEFORE  # samples from the pick on that a first motion needs
 SETTLING = 5 * RATE  # samples before a window, for the integration of accelerations
 
 
@@ -67,8 +68,10 @@ class Ruler:
         """Everything that can be measured on samples before index `until`."""
         at = round(onset.index)
         if onset.phase == "S":
-            components = [c for c in (1, 2) if c in self._responses] or list(self._responses)
-            amplitude, component = self._peak(trace, at, min(at + S_SPAN, until), components)
+            horizontals = [c for c in self._responses if c > 0]
+            amplitude, component = self._peak(
+                trace, at, min(at + S_SPAN, until), horizontals or [*self._responses]
+            )
             return Measurement(amplitude_m_s=amplitude, component=component)
         p_until = until if s_minus_p_s is None else min(until, at + round(s_minus_p_s * RATE))
         vertical = [0] if 0 in self._responses else list(self._responses)
@@ -109,10 +112,10 @@ class Ruler:
     def _first_motion_at(
         self, trace: ConditionedTrace, at: int, until: int
     ) -> tuple[Polarity, float]:
-        if self._up == 0 or until < at + fmp.AFTER:
+        if self._up == 0 or until < at + AFTER:
             return "", 0.0
         try:
-            values, real = trace.window(at + fmp.AFTER, fmp.BEFORE + fmp.AFTER)
+            values, real = trace.window(at + AFTER, fmp.BEFORE + AFTER)
         except IndexError:
             return "", 0.0
         if not real[:, 0].all():

@@ -105,7 +105,9 @@ class Cloud:
                 client_id=f"diting-replay-{id(self):x}",
                 persistent=False,
             )
-            dashboard = Dashboard(catalogue, self._service.ingest.counters, self._out, port=self._port)
+            dashboard = Dashboard(
+                catalogue, self._service.ingest.counters, self._out, port=self._port
+            )
             try:
                 await stack.enter_async_context(dashboard)
             except OSError as error:
@@ -130,7 +132,9 @@ class Cloud:
             print(f"diting: {station_id}: not all packets have reached the cloud", file=sys.stderr)
         return await self._service.finalise(), self._service.catalogue.picks()
 
-    def _write(self, network: Network, events: list[Event], picks: list[Pick], read: Reader) -> None:
+    def _write(
+        self, network: Network, events: list[Event], picks: list[Pick], read: Reader
+    ) -> None:
         from cloud.outputs import write_outputs
         from cloud.plots import plot_event, plot_map
 

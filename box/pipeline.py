@@ -199,9 +199,7 @@ class StationPipeline:
         told += self._pull_trigger(end)
         return told
 
-    def _judge(
-        self, values: NDArray[np.float32], real: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Probabilities of a window; zero where a hole or a filter warming up makes them doubtful."""
         present = real.any(axis=0)
         whole = real[:, present].all(axis=1)
@@ -311,16 +309,14 @@ class StationPipeline:
         if block < 0:
             return []
         level = float(self._vote.merged(block, self._detection).max())
-        recent = {
-            phase: max(
-                (r.id for r in self._told.values() if r.onset.phase == phase and r.onset.block >= block),
+        p_id, s_id = (
+            max(
+                (r.id for o, r in self._told.items() if o.phase == phase and o.block >= block),
                 default=0,
             )
             for phase in ("P", "S")
-        }
-        event = self._trigger.update(
-            self._trace.time_ns((block + 1) * STRIDE), level, recent["P"], recent["S"]
         )
+        event = self._trigger.update(self._trace.time_ns((block + 1) * STRIDE), level, p_id, s_id)
         return [] if event is None else [event]
 
 

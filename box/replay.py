@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mqtt[s]://[user:pass@]host[:port], or one inside this process (default)",
     )
     parser.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML)")
-    parser.add_argument("--picker", metavar="FILE", help="picker model in place of the built-in one")
+    parser.add_argument("--picker", metavar="FILE", help="picker in place of the built-in one")
     parser.add_argument("--merge", choices=("median", "max", "mean"), default="median")
     parser.add_argument("--p-threshold", type=_fraction, help="default: the model's own")
     parser.add_argument("--s-threshold", type=_fraction, help="default: the model's own")
@@ -122,7 +122,9 @@ def _known(
     """The stations that are in the recordings, and a line for each recorded one we don't know."""
     recorded = sorted({".".join(channel.split(".")[:2]) for channel in source.channels})
     known = {name: stations[name] for name in recorded if name in stations}
-    unknown = [f"{path}: station {name} is not in it: left out" for name in recorded if name not in known]
+    unknown = [
+        f"{path}: station {name} is not in it: left out" for name in recorded if name not in known
+    ]
     return known, unknown
 
 

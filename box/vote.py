@@ -74,18 +74,20 @@ class Vote:
         first = self.newest - self.blocks + 1
         numbers = np.arange(first, self.newest + 1)
         reached = self._highest[numbers % self.blocks, klass] >= level * LEVELS
-        return numbers[reached & (self._count[numbers % self.blocks] > 0)]
+        active: NDArray[np.int64] = numbers[reached & (self._count[numbers % self.blocks] > 0)]
+        return active
 
     def merged(self, block: int, klass: int) -> NDArray[np.float32]:
         """The merged probability of a block, shape (STRIDE,), 0..1."""
         votes = self.votes_of(block)[:, :, klass]
         if self.merge == "max":
-            merged = votes.max(axis=0)
+            levels = votes.max(axis=0)
         elif self.merge == "mean":
-            merged = votes.mean(axis=0, dtype=np.float32)
+            levels = votes.mean(axis=0, dtype=np.float32)
         else:
-            merged = _median(votes)
-        return (merged / LEVELS).astype(np.float32)
+            levels = _median(votes)
+        merged: NDArray[np.float32] = levels.astype(np.float32) / np.float32(LEVELS)
+        return merged
 
     def spread(self, block: int, sample: int, klass: int) -> float:
         """Interquartile range of the votes on one sample, 0..1."""
@@ -97,4 +99,5 @@ def _median(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Median over the first axis; sorting bytes is several times faster than np.median."""
     ranked = np.sort(votes, axis=0)
     low, high = (len(votes) - 1) // 2, len(votes) // 2
-    return (ranked[low].astype(np.float32) + ranked[high]) / 2
+    median: NDArray[np.float32] = (ranked[low].astype(np.float32) + ranked[high]) / 2
+    return median

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloud.model import Event, Pick
 from cloud.quakeml import write_quakeml
-from cloud.tables import write_events, write_picks
+from cloud.tables import write_events, write_picks, write_summary
 
 
 def event_of_pick(events: Iterable[Event]) -> dict[str, str]:
@@ -39,8 +38,3 @@ def write_outputs(
     write_events(directory / "events.csv", events)
     write_quakeml(directory / "catalog.xml", events)
     write_summary(directory / "summary.json", summary)
-
-
-def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")

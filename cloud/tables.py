@@ -1,13 +1,15 @@
-"""The CSV files that a run leaves: picks and events. Standard library only, so that a box without
+"""The tables that a run leaves: picks, events, summary. Standard library only, so that a box without
 obspy or matplotlib can write them.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cloud.model import Event, Pick
 
@@ -106,6 +108,11 @@ def _event_row(event: Event) -> list[object]:
             mechanism.n_polarities,
         ]
     return [*row, number(event.first_published_latency_s, ".3f")]
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def number(value: float | None, format_spec: str) -> str:

@@ -16,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return TRAINERS[args.kind].run(args)
+    return int(TRAINERS[args.kind].run(args))

@@ -44,9 +44,7 @@ def test_a_packet_that_never_comes_leaves_a_hole_and_a_filter_that_starts_afresh
     assert not real[500:900, 0].any()  # the hole, and 3 s of warming up
     assert real[300:500, 0].all()
     assert real[900:, 0].all()
-    np.testing.assert_array_equal(
-        values[600:, 0], Conditioner(RATE).process(NOISE[600:1200])
-    )
+    np.testing.assert_array_equal(values[600:, 0], Conditioner(RATE).process(NOISE[600:1200]))
 
 
 def test_a_hole_is_waited_for_no_longer_than_the_horizon():

@@ -30,9 +30,7 @@ def replay(recordings: Path, out: Path, *options: str, waveforms: Path | None = 
 def table(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file without what depends on how fast things went."""
     with path.open() as file:
-        return [
-            {k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)
-        ]
+        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +41,7 @@ def done(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_replay_finds_every_earthquake_and_leaves_every_file(
-    done: Path, simulation: Simulation
-):
+def test_a_replay_finds_every_earthquake_and_leaves_every_file(done: Path, simulation: Simulation):
     events = table(done / "events.csv")
     assert len(events) == len(simulation.truth)
     for event, true in zip(events, simulation.truth, strict=True):

@@ -79,9 +79,7 @@ def near(told: list[Pick | Event], phase: str, time_ns: int, within_s: float = 0
 
 
 def truth(simulation: Simulation, station: Station, event: int):
-    return next(
-        a for a in simulation.truth[event].arrivals if a.station_id == station.station_id
-    )
+    return next(a for a in simulation.truth[event].arrivals if a.station_id == station.station_id)
 
 
 def test_both_earthquakes_are_picked_once_per_phase(simulation, models, station, packets):
@@ -148,13 +146,9 @@ def test_a_vertical_alone_still_picks_and_says_so(simulation, models, station, p
     assert PickFlag.INCOMPLETE in pick.flags
 
 
-def test_a_dead_component_delays_the_others_by_no_more_than_the_patience(
-    models, station, packets
-):
+def test_a_dead_component_delays_the_others_by_no_more_than_the_patience(models, station, packets):
     dead = [
-        p
-        for i, p in enumerate(packets)
-        if not p.channel.endswith("E") or i < len(packets) // 4
+        p for i, p in enumerate(packets) if not p.channel.endswith("E") or i < len(packets) // 4
     ]
     pipeline = make(models, station, (p.channel for p in packets))
     for segment in dead:
@@ -185,9 +179,7 @@ def test_a_clock_that_steps_back_starts_afresh_and_never_mixes_times(models, sta
 
 def test_flags_of_the_samples_reach_the_picks(simulation, models, station, packets):
     unlocked = [replace(p, flags=Flag.CLOCK_UNLOCKED | Flag.CLIPPED) for p in packets]
-    pick = near(
-        play(models, station, unlocked), "P", truth(simulation, station, 1).p_time_ns
-    )
+    pick = near(play(models, station, unlocked), "P", truth(simulation, station, 1).p_time_ns)
     assert {PickFlag.CLOCK_UNLOCKED, PickFlag.CLIPPED} <= set(pick.flags)
     assert pick.clock_uncertainty_s == ClockConfig().unlocked_uncertainty_s
 
@@ -199,9 +191,7 @@ def test_a_reversed_vertical_does_not_reverse_the_first_motion(
     vertical, *others = station.channels
     assert vertical.code == "HHZ"
     turned = replace(station, channels=(replace(vertical, dip_deg=90.0), *others))
-    mirrored = [
-        replace(p, samples=-p.samples) if p.channel.endswith("Z") else p for p in packets
-    ]
+    mirrored = [replace(p, samples=-p.samples) if p.channel.endswith("Z") else p for p in packets]
     upright = near(play(models, station, packets), "P", arrival.p_time_ns)
     reversed_ = near(play(models, turned, mirrored), "P", arrival.p_time_ns)
     assert upright.polarity == arrival.polarity
