@@ -238,7 +238,8 @@ class StationPipeline:
 
     def _describe(self, record: _Told) -> Pick:
         onset, trace, ruler = record.onset, self._trace, self._ruler
-        assert trace is not None and ruler is not None
+        assert trace is not None
+        assert ruler is not None
         time_ns = trace.time_ns(onset.index)
         known = self._flags_around(time_ns)
         flags = self._state(onset, trace)

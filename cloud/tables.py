@@ -1,5 +1,5 @@
-"""The tables that a run leaves: picks, events, summary. Standard library only, so that a box without
-obspy or matplotlib can write them.
+"""The tables that a run leaves: picks, events, summary. Standard library only, so that a box
+without obspy or matplotlib can write them.
 """
 
 from __future__ import annotations
