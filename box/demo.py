@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import json
 import statistics
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from box.cli import BAD_ANSWER, OK
 from box.clock import ReplayClock
@@ -31,6 +34,7 @@ MATCH_S, MATCH_KM = 2.0, 15.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
     parser.add_argument("--port", type=int, default=0, help="of the dashboard (default: any free)")
+    parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated network")
     parser.add_argument("--speed", type=float, default=None, help="times real time (default: max)")
 
@@ -50,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     minutes = max(len(t.samples) / t.rate for t in simulation.traces.values()) / 60
-    print(
+    say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
+    say(
         f"{len(stations)} simulated stations, {len(simulation.truth)} earthquakes in "
         f"{float(minutes):.0f} minutes"
     )
@@ -58,14 +63,16 @@ def run(args: argparse.Namespace) -> int:
         TemporaryDirectory(prefix="diting-") as folder,
         Cloud(args.out, "embedded", simulation.velocity, clock.now_ns, args.port) as cloud,
     ):
-        print(f"dashboard: {cloud.dashboard_url}", flush=True)
+        say(f"dashboard: {cloud.dashboard_url}")
         network.address = cloud.address
         asyncio.run(network.run(source.segments(), Path(folder)))
-        events = cloud.conclude(network, source.read)
+        events, summary = cloud.conclude(network, source.read)
     write_truth(args.out / "truth.csv", simulation.truth)
     comparisons = [compare(true, events) for true in simulation.truth]
-    print(report(comparisons, len(events)))
-    print(f"pictures, catalogue and tables: {args.out}/")
+    say(report(comparisons, len(events)))
+    say(f"pictures, catalogue and tables: {args.out}/")
+    if args.json:
+        print(json.dumps(summary | {"comparisons": [c.as_dict() for c in comparisons]}))
     return OK if all(c.found is not None for c in comparisons) else BAD_ANSWER
 
 
@@ -77,6 +84,16 @@ class Comparison:
     found: Event | None
     epicentre_km: float = 0.0
     kagan_deg: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        found = self.found
+        return {
+            "true_magnitude": self.true.magnitude,
+            "found": None if found is None else found.event_id,
+            "magnitude": None if found is None else found.magnitude,
+            "epicentre_error_km": None if found is None else self.epicentre_km,
+            "kagan_deg": self.kagan_deg,
+        }
 
 
 def compare(true: TrueEvent, events: list[Event]) -> Comparison:

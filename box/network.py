@@ -130,7 +130,7 @@ class Network:
         """At full speed data time runs away from the network's: wait while much is unsent."""
         await asyncio.sleep(0)
         sessions = [box.session for box in self.boxes.values()]
-        while (  # noqa: ASYNC110: many sessions, none of which knows of the others
+        while (  # noqa: ASYNC110 (many sessions, none knows of the others)
             sum(map(len, self._outboxes)) > BACKLOG and any(s.connection.up for s in sessions)
         ):
             await asyncio.sleep(0.001)

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,12 +119,14 @@ class Cloud:
             self._ready.set_result(None)
             await self._ended.wait()
 
-    def conclude(self, network: Network, read: Reader) -> list[Event]:
-        """Wait for the last packet, associate all picks once more, and leave the files."""
+    def conclude(self, network: Network, read: Reader) -> tuple[list[Event], dict[str, Any]]:
+        """Wait for the last packet, associate all picks once more, and leave the files.
+
+        Returns the events and the content of `summary.json`.
+        """
         future = asyncio.run_coroutine_threadsafe(self._conclude(network), self._loop)
         events, picks = future.result()
-        self._write(network, events, picks, read)
-        return events
+        return events, self._write(network, events, picks, read)
 
     async def _conclude(self, network: Network) -> tuple[list[Event], list[Pick]]:
         missing = await self._service.drain(network.stations, DRAIN_S)
@@ -134,7 +136,7 @@ class Cloud:
 
     def _write(
         self, network: Network, events: list[Event], picks: list[Pick], read: Reader
-    ) -> None:
+    ) -> dict[str, Any]:
         from cloud.outputs import write_outputs
         from cloud.plots import plot_event, plot_map
 
@@ -154,6 +156,7 @@ class Cloud:
         waveform = vertical_reader(network, read)
         for event in events:
             plot_event(folder / f"{event.event_id}.png", event, waveform)
+        return summary
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -163,14 +166,16 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-def write_picks_only(out: Path, network: Network) -> None:
-    """What a box without a cloud can leave: `picks.csv` and `summary.json`."""
+def write_picks_only(out: Path, network: Network) -> dict[str, Any]:
+    """What a box without a cloud can leave: `picks.csv` and `summary.json`, which is returned."""
     from cloud.ingest import model_pick
     from cloud.tables import write_picks, write_summary
 
     picks = [model_pick(key[0], pick) for key, pick in network.ledger.standing().items()]
     write_picks(out / "picks.csv", picks)
-    write_summary(out / "summary.json", network.summary())
+    summary = network.summary()
+    write_summary(out / "summary.json", summary)
+    return summary
 
 
 def latencies(network: Network) -> dict[str, float]:

@@ -200,7 +200,7 @@ class StationPipeline:
         return told
 
     def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Probabilities of a window; zero where a hole or a filter warming up makes them doubtful."""
+        """Probabilities of a window; zero beside holes, and where a filter warms up."""
         present = real.any(axis=0)
         whole = real[:, present].all(axis=1)
         if int(whole.sum()) < MIN_REAL:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from box.cli import BAD_ANSWER, OK, UsageError
 from box.clock import ReplayClock
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="embedded|URL",
         help="mqtt[s]://[user:pass@]host[:port], or one inside this process (default)",
     )
+    parser.add_argument("--json", action="store_true", help="print summary.json, nothing else")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML)")
     parser.add_argument("--picker", metavar="FILE", help="picker in place of the built-in one")
     parser.add_argument("--merge", choices=("median", "max", "mean"), default="median")
@@ -103,16 +106,17 @@ def run(args: argparse.Namespace) -> int:
             with Cloud(args.out, args.broker, args.velocity, clock.now_ns) as cloud:
                 network.address = cloud.address
                 asyncio.run(network.run(segments, Path(folder)))
-                cloud.conclude(network, source.read)
+                _, summary = cloud.conclude(network, source.read)
         else:
             print(
                 "diting: no cloud here (pip install 'diting-smart-box[cloud]'): picks only",
                 file=sys.stderr,
             )
             asyncio.run(network.run(segments, Path(folder)))
-            write_picks_only(args.out, network)
+            summary = write_picks_only(args.out, network)
     for line in source.problems:
         print(f"diting: {line}", file=sys.stderr)
+    print(json.dumps(summary) if args.json else _in_words(summary, args.out))
     return BAD_ANSWER if problems or unknown or source.problems else OK
 
 
@@ -126,6 +130,18 @@ def _known(
         f"{path}: station {name} is not in it: left out" for name in recorded if name not in known
     ]
     return known, unknown
+
+
+def _in_words(summary: dict[str, Any], out: Path) -> str:
+    picks, latency = summary["picks"], summary["published_latency_s"]
+    return (
+        f"{summary['stations']} stations, {summary['station_seconds']} station-seconds: "
+        f"{picks['P']} P, {picks['S']} S, {summary.get('events', 'no')} events\n"
+        f"{1000 * (summary['cpu_s_per_station_second'] or 0):.2f} ms of CPU per station-second, "
+        f"{summary['payload_bytes_per_pick'] or 0} bytes per pick, "
+        f"published within {latency.get('p95', 0)} s (95 %)\n"
+        f"{out}/"
+    )
 
 
 async def _progress(segments: AsyncIterator[Segment]) -> AsyncIterator[Segment]:
