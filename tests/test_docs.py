@@ -1,0 +1,35 @@
+"""What the documents show must work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from box.cli import COMMANDS
+from box.config import BoxConfig
+from uplink.configuration import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_configurations_shown_are_valid(tmp_path: Path):
+    pytest.importorskip("aiohttp", reason="the cloud is not installed")
+    from cloud.daemon import CloudConfig
+
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.S)
+    for block, schema in zip(blocks, (BoxConfig, CloudConfig), strict=True):
+        path = tmp_path / "config.yaml"
+        path.write_text(block)
+        load_config(path, schema)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_commands_exist(document: Path):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+    for command in re.findall(r"\bditing ([a-z]+)\b", text):
+        assert command in COMMANDS or command == "smart", command
