@@ -1,20 +1,134 @@
-"""Station magnitude: Wood-Anderson amplitude, distance from S-P, and a network for the rest."""
+"""Station magnitude: Wood-Anderson amplitude and distance, corrected by a network.
+
+Physics carries the value, as the local magnitude of the largest Wood-Anderson amplitude so far at
+the distance that S-P gives, or at a typical one where S is unknown. From the shape of the record
+a network adds what that misses (the S to come, the distance that nobody told, noise) and says how
+sure it is. What the network sees has no absolute amplitude, so that ground shaking ten times as
+strongly is exactly one unit of magnitude more.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from models.card import MODELS
 from models.conditioning import RATE
+from models.interpreter import Model
 
+MAGNITUDE = MODELS / "magnitude.tflite"
+BEFORE = RATE  # samples of the window before P
+WINDOW = 25 * RATE  # samples that are looked at, at most
+SHORTEST = BEFORE + 3 * RATE  # and at least
+BIN = 25  # samples of which the network sees the largest
+BINS = WINDOW // BIN
+DECADES = 4.0  # below the peak, to which the network sees
+KM_PER_S = 8.0  # hypocentral distance per second of S-P
+UNKNOWN_KM = 30.0
+NEAREST_KM = 1.0
+SCALARS = ("s_minus_p", "s_is_known", "seconds", "period", "p_period")
 NM_PER_M = 1e9
 # Period and damping of the Wood-Anderson seismograph (Anderson & Wood 1925).
 _OMEGA, _DAMPING = 2 * np.pi / 0.8, 0.8
 _WOOD_ANDERSON = signal.bilinear([1.0, 0.0], [1.0, 2 * _DAMPING * _OMEGA, _OMEGA**2], RATE)
+
+
+class Estimate(NamedTuple):
+    """A station magnitude and its standard deviation."""
+
+    magnitude: float
+    sigma: float
+
+
+class Features(NamedTuple):
+    """What is known of a record: the magnitude of the physics, and the network's inputs."""
+
+    baseline: float
+    shape: NDArray[np.float32]  # (1, BINS, 3), -1 to 1
+    scalars: NDArray[np.float32]  # (1, 5), about -1 to 1
+
+
+class StationMagnitude:
+    """A magnitude artefact, ready to run."""
+
+    def __init__(self, path: Path = MAGNITUDE, engine: str | None = None) -> None:
+        """Raises ModelError where the artefact is not what its card says."""
+        self._model = Model(path, engine)
+        self.card = self._model.card
+        self.engine = self._model.engine
+
+    def estimate(self, window: NDArray[np.float32], s_minus_p_s: float | None) -> Estimate:
+        """Magnitude of the earthquake whose P came `BEFORE` samples into the window.
+
+        window: conditioned ground velocity (m/s) at 100 Hz, shape (n, 3), vertical first, from
+        1 s before P up to now: at least 4 s (`SHORTEST` samples); what lies beyond 25 s
+        (`WINDOW`) is not looked at. A missing component is zeros.
+        s_minus_p_s: seconds from P to S, None where S is not known (yet).
+        Raises ValueError for other shapes, for samples that are not finite or all zero from P
+        on, and for an S that is not after P.
+        """
+        features = make_features(window, s_minus_p_s)
+        residual, log_sigma = self._model.run(features.shape, features.scalars)
+        return Estimate(features.baseline + float(residual[0, 0]), math.exp(float(log_sigma[0, 0])))
+
+
+def make_features(window: NDArray[Any], s_minus_p_s: float | None) -> Features:
+    """What `StationMagnitude.estimate` makes of its arguments; raises ValueError as it does."""
+    if window.ndim != 2 or window.shape[1] != 3 or len(window) < SHORTEST:
+        raise ValueError(f"window: shape {window.shape} is not (at least {SHORTEST}, 3)")
+    if s_minus_p_s is not None and not 0 < s_minus_p_s < math.inf:
+        raise ValueError(f"s_minus_p_s: {s_minus_p_s} is not a positive number")
+    velocity = window[:WINDOW]
+    shown = np.abs(wood_anderson(velocity))
+    moved = np.abs(velocity)
+    amplitude, peak = float(shown[BEFORE:].max()), float(moved[BEFORE:].max()) * NM_PER_M
+    if not 0 < amplitude < math.inf or not math.isfinite(peak):
+        raise ValueError("window: no finite motion after P")
+    known = s_minus_p_s is not None
+    distance_km = max(NEAREST_KM, KM_PER_S * s_minus_p_s) if s_minus_p_s else UNKNOWN_KM
+    early = slice(BEFORE, SHORTEST)
+    p_amplitude, p_peak = shown[early, 0].max(), moved[early, 0].max() * NM_PER_M
+    scalars = (
+        math.log10(s_minus_p_s) - 0.5 if s_minus_p_s else 0.0,
+        1.0 if known else -1.0,
+        2 * len(velocity) / WINDOW - 1,
+        _period(amplitude, peak),
+        _period(p_amplitude, p_peak),
+    )
+    return Features(
+        local_magnitude(amplitude, distance_km),
+        np.stack(
+            [
+                _envelope(moved[:, :1], peak / NM_PER_M),
+                _envelope(moved[:, 1:], peak / NM_PER_M),
+                _envelope(shown, amplitude),
+            ],
+            axis=-1,
+        )[None],
+        np.array([scalars], np.float32),
+    )
+
+
+def _period(displacement: float, velocity: float) -> float:
+    """Logarithm of the ratio, which grows with the period of the ground; about -1 to 1."""
+    if not displacement > 0 or not velocity > 0:
+        return 0.0
+    return (math.log10(displacement / velocity) + 1.5) / 0.75
+
+
+def _envelope(components: NDArray[Any], peak: float) -> NDArray[np.float32]:
+    """Largest value in each bin, from `DECADES` below the peak (-1) to the peak (1)."""
+    padded = np.zeros((WINDOW, components.shape[1]))
+    padded[: len(components)] = components
+    largest = padded.reshape(BINS, -1).max(axis=1) / peak
+    decades = np.log10(np.maximum(largest, 10**-DECADES))
+    envelope: NDArray[np.float32] = (1 + decades * (2 / DECADES)).astype(np.float32)
+    return envelope
 
 
 def wood_anderson(velocity: NDArray[Any]) -> NDArray[np.float64]:
