@@ -12,9 +12,10 @@ from pathlib import Path
 
 from box.clock import Clock, ReplayClock, SystemClock
 from box.config import BoxConfig, PickingConfig, StationConfig
-from box.pipeline import Models, StationPipeline
+from box.pipeline import StationPipeline
 from box.sources.miniseed import MiniSeedSource
 from box.stations import Station, StationError, load_stations
+from box.stretch import Models
 from models.fmp import FMP, FirstMotion
 from models.magnitude import MAGNITUDE, StationMagnitude
 from models.picker import PICKER, Picker

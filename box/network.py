@@ -20,8 +20,9 @@ from typing import Any
 from box.clock import SystemClock
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.daemon import Box, birth
-from box.pipeline import Models, StationPipeline
+from box.pipeline import StationPipeline
 from box.stations import Station
+from box.stretch import Models
 from ringbuffer.segment import NS, Segment
 from uplink.connection import BrokerAddress
 from uplink.outbox import Kind, Outbox, Packet

@@ -58,6 +58,11 @@ class Trigger:
         self._state = state
         return None
 
+    def finish(self, time_ns: int) -> Event | None:
+        """The stream ends or breaks off here; so does an event that is on."""
+        state, self._state = self._state, None
+        return None if state is None else self._event(state, 1, state.quiet_since_ns or time_ns)
+
     @staticmethod
     def _event(state: TriggerState, revision: int, off_ns: int) -> Event:
         return Event(

@@ -8,9 +8,10 @@ import pytest
 
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.daemon import load_models
-from box.pipeline import Models, StationPipeline
+from box.pipeline import StationPipeline
 from box.sources.replay import in_time_order
 from box.stations import Station, simple_station
+from box.stretch import Models
 from converters.simulator import Simulation
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Pick, PickFlag

@@ -30,3 +30,12 @@ def test_a_p_and_an_s_trigger_without_a_detection_level():
     event = Trigger().update(S, 0.0, p_id=5, s_id=7)
     assert event is not None
     assert (event.p_id, event.s_id) == (5, 7)
+
+
+def test_an_event_does_not_stay_on_when_the_stream_ends():
+    trigger = Trigger()
+    trigger.update(S, 0.9)
+    event = trigger.finish(4 * S)
+    assert event is not None
+    assert (event.on_ns, event.off_ns, event.revision) == (S, 4 * S, 1)
+    assert trigger.finish(5 * S) is None

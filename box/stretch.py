@@ -1,0 +1,312 @@
+"""A connected stretch of one station's samples: windows, votes, onsets, and what is told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from box.channels import BREAKS, ChannelFeed
+from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.measure import Ruler
+from box.picks import Onset, OnsetTracker
+from box.stations import Station
+from box.trace import ConditionedTrace
+from box.trigger import Trigger
+from box.vote import STRIDE, Vote
+from models.conditioning import RATE
+from models.fmp import FirstMotion
+from models.magnitude import StationMagnitude
+from models.picker import Picker
+from ringbuffer.segment import NS, Flag, Segment
+from uplink.packets import Event, Phase, Pick, PickFlag
+
+KEPT = 90 * RATE  # conditioned samples at hand: a window, and the records of its oldest picks
+EDGE = RATE // 2  # samples on either side of a hole in which nothing is picked
+MIN_REAL = 5 * RATE  # samples of a window that must be real for it to be judged
+NEAR = 3 * RATE  # samples from a hole within which a pick says so
+LONGEST_S_MINUS_P = 30 * RATE
+DETECTION_AGE = 2  # seconds: the detection level is that of the third vote
+
+_CARRIED = {  # what is known of the samples -> what a pick says of itself
+    Flag.CLOCK_UNLOCKED: PickFlag.CLOCK_UNLOCKED,
+    Flag.TIME_QUESTIONABLE: PickFlag.CLOCK_UNLOCKED,
+    Flag.CLIPPED: PickFlag.CLIPPED,
+    Flag.HISTORICAL: PickFlag.HISTORICAL,
+}
+
+
+@dataclass(slots=True)
+class Models:
+    """The three models, loaded once for all stations of a process."""
+
+    picker: Picker
+    first_motion: FirstMotion
+    magnitude: StationMagnitude
+
+    def hashes(self) -> dict[str, str]:
+        """Name -> SHA-256 of each artefact."""
+        cards = (self.picker.card, self.first_motion.card, self.magnitude.card)
+        return {card.name: card.sha256 for card in cards}
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a pipeline has done, for health and summary."""
+
+    strides: int = 0
+    windows: int = 0  # strides that had enough real samples to be judged
+    picks: int = 0
+    revisions: int = 0
+    retracted: int = 0
+    restarts: int = 0  # time steps and long holes, each of which starts the votes afresh
+    ignored: int = 0  # segments of channels that are not picked on
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What stays the same over all stretches of a station."""
+
+    station: Station
+    components: dict[str, int]  # channel (NET.STA.LOC.CHA) -> component that it is
+    models: Models
+    picking: PickingConfig
+    trigger: TriggerConfig
+    clock: ClockConfig
+    ring_s: float
+    reorder_s: float
+    counters: Counters
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has been told of an onset."""
+
+    id: int
+    sent: Pick | None = None
+
+
+class Stretch:
+    """From the first segment to the next time step, change of rate, or long hole."""
+
+    def __init__(self, setup: Setup, first: Segment) -> None:
+        """first: its beginning is index 0 of the grid; `append` it as well."""
+        self._setup = setup
+        self._names = {
+            component: channel.split(".", 2)[2] for channel, component in setup.components.items()
+        }
+        models, picking, trigger = setup.models, setup.picking, setup.trigger
+        card = models.picker.card
+        self._window = card.inputs[0].shape[1]
+        outputs = list(card.outputs[0].labels)
+        self._detection = outputs.index("detection")
+        self._vote = Vote(self._window, len(outputs), picking.merge)
+        thresholds: dict[Phase, float] = {
+            "P": picking.p_threshold or card.thresholds["P"],
+            "S": picking.s_threshold or card.thresholds["S"],
+        }
+        self._trackers = [
+            OnsetTracker(phase, outputs.index(phase), threshold, self._vote)
+            for phase, threshold in thresholds.items()
+        ]
+        self._trigger = Trigger(trigger.on, trigger.off, trigger.off_after_s, trigger.longest_s)
+        self._trace = ConditionedTrace(first.start_ns, KEPT)
+        self._ruler = Ruler(
+            setup.station, setup.components, first.start_ns, models.first_motion, models.magnitude
+        )
+        self._feeds: dict[str, ChannelFeed] = {}
+        self._told: dict[Onset, _Told] = {}
+        self._judged = 0  # index up to which the samples have been through a window
+
+    @property
+    def data_until_ns(self) -> int:
+        """Up to where the samples have been judged."""
+        return self._trace.time_ns(self._judged)
+
+    def append(self, segment: Segment) -> bool:
+        """Take a segment in; False where nothing connects it with what was before."""
+        feed = self._feeds.get(segment.channel)
+        if feed is None:
+            setup = self._setup
+            component = setup.components[segment.channel]
+            feed = ChannelFeed(segment, component, setup.ring_s, setup.reorder_s)
+            self._feeds[segment.channel] = feed
+        else:
+            hole = self._trace.index_of(segment.start_ns) - max(self._trace.ends)
+            if hole > KEPT - self._window or feed.append(segment) & BREAKS:
+                return False
+        feed.pump(self._trace)
+        return True
+
+    def advance(self) -> list[Pick | Event]:
+        """Judge what has come completely; returns what is to be told, in order."""
+        told: list[Pick | Event] = []
+        while self._judged + STRIDE <= self._ready_until():
+            self._judged += STRIDE
+            told += self._stride()
+        return told
+
+    def finish(self) -> list[Pick | Event]:
+        """Nothing more will come: settle what is open as it stands."""
+        told = self._tell([onset for tracker in self._trackers for onset in tracker.drop_all()])
+        event = self._trigger.finish(self.data_until_ns)
+        return told if event is None else [*told, event]
+
+    def _ready_until(self) -> int:
+        """Index up to which every component has come, but for those that lag too far behind."""
+        patience = round((self._setup.reorder_s + 1) * RATE)
+        ends = [self._trace.ends[feed.component] for feed in self._feeds.values()]
+        newest = max(ends)
+        waited_for = min(end for end in ends if end >= newest - patience)
+        if len(self._feeds) < len(self._setup.components):  # one has not come yet: the same time
+            waited_for = min(waited_for, newest - patience)
+        return waited_for
+
+    def _stride(self) -> list[Pick | Event]:
+        self._setup.counters.strides += 1
+        probabilities = self._judge(*self._trace.window(self._judged, self._window))
+        self._vote.add(self._judged // STRIDE - 1, probabilities)
+        told: list[Pick | Event] = []
+        for tracker in self._trackers:
+            told += self._tell(tracker.update())
+        event = self._pull_trigger()
+        return told if event is None else [*told, event]
+
+    def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Probabilities of a window; zero beside holes, and where a filter warms up."""
+        present = real.any(axis=0)
+        whole = real[:, present].all(axis=1)
+        if int(whole.sum()) < MIN_REAL:
+            return np.zeros((len(values), self._vote.classes), np.float32)
+        self._setup.counters.windows += 1
+        probabilities = self._setup.models.picker.probabilities(values)
+        if not whole.all():
+            doubtful = np.convolve(~whole, np.ones(2 * EDGE + 1), "same") > 0.5
+            probabilities = np.where(doubtful[:, None], np.float32(0), probabilities)
+        return probabilities
+
+    def _tell(self, onsets: list[Onset]) -> list[Pick | Event]:
+        """Packets for the onsets of which there is something new to say."""
+        told: list[Pick | Event] = []
+        for onset in onsets:
+            record = self._told.get(onset)
+            if record is None:
+                record = self._told[onset] = _Told(self._trace.time_ns(onset.first_index))
+            pick = self._describe(onset, record.id)
+            if record.sent is None or _is_news(record.sent, pick):
+                revision = 0 if record.sent is None else record.sent.revision + 1
+                record.sent = msgspec.structs.replace(pick, revision=revision)
+                self._count(record.sent)
+                told.append(record.sent)
+            if onset.settled or onset.retracted:
+                del self._told[onset]
+        return told
+
+    def _count(self, pick: Pick) -> None:
+        counters = self._setup.counters
+        counters.picks += pick.revision == 0
+        counters.revisions += pick.revision > 0
+        counters.retracted += PickFlag.RETRACTED in pick.flags
+
+    def _describe(self, onset: Onset, number: int) -> Pick:
+        time_ns = self._trace.time_ns(onset.index)
+        flags = self._state(onset) | self._carried(time_ns)
+        measured = self._ruler.measure(onset, self._trace, *self._context(onset))
+        if not self._ruler.has_response:
+            flags |= PickFlag.NO_RESPONSE
+        clock = self._setup.clock
+        unlocked = PickFlag.CLOCK_UNLOCKED in flags
+        return Pick(
+            id=number,
+            phase=onset.phase,
+            time_ns=time_ns,
+            probability=onset.probability,
+            spread=onset.spread,
+            polarity=measured.polarity,
+            polarity_probability=measured.polarity_probability,
+            amplitude_m_s=measured.amplitude_m_s,
+            magnitude=measured.magnitude,
+            magnitude_error=measured.magnitude_error,
+            clock_uncertainty_s=(
+                clock.unlocked_uncertainty_s if unlocked else clock.locked_uncertainty_s
+            ),
+            channel=self._names.get(measured.component, ""),
+            flags=flags,
+        )
+
+    def _state(self, onset: Onset) -> PickFlag:
+        flags = PickFlag.NONE
+        if onset.retracted:
+            flags |= PickFlag.RETRACTED
+        elif not onset.settled:
+            flags |= PickFlag.PROVISIONAL
+        around = self._trace.real_around(onset.index, NEAR, self._judged)
+        present = around.any(axis=0)
+        if not present.all():
+            flags |= PickFlag.INCOMPLETE
+        if not around[:, present].all():
+            flags |= PickFlag.NEAR_GAP
+        return flags
+
+    def _carried(self, time_ns: int) -> PickFlag:
+        """What is known of the samples around a time, as a pick says it of itself."""
+        until_ns = min(time_ns + 3 * NS, self.data_until_ns)
+        known = Flag.NONE
+        for feed in self._feeds.values():
+            known |= feed.flags_between(time_ns - NS, until_ns)
+        flags = PickFlag.NONE
+        for flag, carried in _CARRIED.items():
+            flags |= carried if flag in known else PickFlag.NONE
+        return flags
+
+    def _context(self, onset: Onset) -> tuple[float | None, int]:
+        """S−P time in seconds, where the next onset is an S, and up to where the record is this
+        earthquake's alone: the next P, or what there is.
+        """
+        later = sorted(
+            (o for o in self._told if o.index > onset.index and not o.retracted),
+            key=lambda o: o.index,
+        )
+        next_p = next((o for o in later if o.phase == "P"), None)
+        until = self._judged if next_p is None else int(next_p.index)
+        if onset.phase == "P" and later and later[0].phase == "S":
+            s_minus_p = later[0].index - onset.index
+            if s_minus_p <= LONGEST_S_MINUS_P:
+                return s_minus_p / RATE, until
+        return None, until
+
+    def _pull_trigger(self) -> Event | None:
+        block = self._judged // STRIDE - 1 - DETECTION_AGE
+        if block < 0:
+            return None
+        level = float(self._vote.merged(block, self._detection).max())
+        p_id, s_id = (
+            max(
+                (r.id for o, r in self._told.items() if o.phase == phase and o.block >= block),
+                default=0,
+            )
+            for phase in ("P", "S")
+        )
+        return self._trigger.update(self._trace.time_ns((block + 1) * STRIDE), level, p_id, s_id)
+
+
+def _is_news(sent: Pick, now: Pick) -> bool:
+    """Whether a pick has changed by enough to be worth a packet."""
+    return (
+        sent.flags != now.flags
+        or abs(sent.time_ns - now.time_ns) >= 20_000_000
+        or abs(sent.probability - now.probability) >= 0.15
+        or sent.polarity != now.polarity
+        or _differ(sent.magnitude, now.magnitude, 0.1)
+    )
+
+
+def _differ(a: float | None, b: float | None, tolerance: float) -> bool:
+    return (a is None) != (b is None) or (
+        a is not None and b is not None and abs(a - b) >= tolerance
+    )
