@@ -91,8 +91,8 @@ def magnitude_card(scores: dict[str, Any]) -> Card:
         scores=scores,
         limits=(
             "knows no station corrections: sites that amplify read high at every earthquake",
-            "seen on real records only up to M 4 and within about 100 km; beyond that it rests on "
-            "simulation, and above M 6 local magnitude saturates",
+            "learnt from real records of M 1.2 to 2.7 and tested up to M 4; beyond that it rests "
+            "on simulation, and above M 6 local magnitude saturates",
             "another earthquake within the 25 s is taken for part of the first",
         ),
     )

@@ -47,7 +47,6 @@ class Shaking:
     s_minus_p_s: float | None
     magnitude: float
     station_id: str = ""
-    event: int = 0
 
     def window(self, shift: int = 0, seconds: float = WINDOW / RATE) -> Floats:
         """What a model would see: `seconds` of it, picked `shift` samples late."""
@@ -142,7 +141,7 @@ def catalogued(
         ground = physical(folder, record)
         if station is None or ground is None:
             continue
-        for number, event in enumerate(events):
+        for event in events:
             onsets = _onsets(record, station, event, tables)
             p_s, s_s = onsets["P"], onsets["S"]
             if p_s is None:
@@ -153,7 +152,7 @@ def catalogued(
             s_minus_p = s_s - p_s if s_s is not None and s_s > p_s else None
             velocity_m_s = ground[first : first + MARGIN + WINDOW + MARGIN]
             magnitude = float(event["magnitude"])
-            yield Shaking(velocity_m_s, s_minus_p, magnitude, record.station_id, number)
+            yield Shaking(velocity_m_s, s_minus_p, magnitude, record.station_id)
 
 
 def _onsets(

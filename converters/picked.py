@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.datasets import Arrival, Record
+from converters.datasets import Arrival, DatasetError, Record
 from converters.picker_labels import PHASES, TEACHER_DELAY, TEACHER_STRIDE
 from converters.teachers import RedPan
 from converters.voting import find_picks, vote
@@ -21,8 +21,10 @@ def picked(records: Iterable[Record], weights: Path, cache: Path) -> Iterator[Re
     """The records with the teacher's P and S as arrivals.
 
     weights: RED-PAN's TFLite file. Its votes, which take minutes, are kept in `cache`, in the
-    form in which the picker's training keeps them.
+    form in which the picker's training keeps them. Raises DatasetError where it is missing.
     """
+    if not weights.is_file():
+        raise DatasetError(f"{weights}: no such file")
     teacher = RedPan(weights)
     cache.mkdir(parents=True, exist_ok=True)
     for record in records:

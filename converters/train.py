@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from cloud.velocity import VelocityError
 from converters import train_fmp, train_magnitude, train_picker
+from converters.datasets import DatasetError
+from converters.quantise import QuantiseError
 
 TRAINERS = {"picker": train_picker, "fmp": train_fmp, "magnitude": train_magnitude}
 
@@ -16,4 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return int(TRAINERS[args.kind].run(args))
+    try:
+        return int(TRAINERS[args.kind].run(args))
+    except (DatasetError, QuantiseError, VelocityError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
