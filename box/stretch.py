@@ -179,6 +179,9 @@ class Stretch:
 
     def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Probabilities of a window; zero beside holes, and where a filter warms up."""
+        if real.all():  # as nearly always
+            self._setup.counters.windows += 1
+            return self._setup.models.picker.probabilities(values)
         present = real.any(axis=0)
         whole = real[:, present].all(axis=1)
         if int(whole.sum()) < MIN_REAL:
