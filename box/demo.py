@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from converters.simulator import TrueEvent
 
 MATCH_S, MATCH_KM = 2.0, 15.0
+STATIONS, SPACING_KM = 36, 12.0  # enough rays for a mechanism from first motions alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from converters.simulator import simulate
+    from converters.simulator import NetworkConfig, simulate
 
-    simulation = simulate(args.seed)
+    simulation = simulate(args.seed, NetworkConfig(stations=STATIONS, spacing_km=SPACING_KM))
     stations = {
         s.station_id: simple_station(s.station, dict.fromkeys(s.channels, s.sensitivity))
         for s in simulation.stations
