@@ -35,6 +35,7 @@ COMPONENTS = "ZNE"
 START_NS = 1_735_689_600 * NS  # 2025-01-01T00:00:00Z
 CLIP = 2**23 - 1  # counts of a 24-bit converter
 LEAD_S = 60.0  # before the first earthquake
+INNER = 0.45  # of the network's radius within which earthquakes happen
 RENDERED_S = 90.0  # of an earthquake at a station
 VP_VS = 1.74
 _DEPTHS, _VP = (0.0, 2.0, 8.0, 20.0, 20.0, 32.0), (4.6, 5.5, 6.1, 6.4, 6.8, 7.0)
@@ -114,7 +115,7 @@ class NetworkConfig:
 
     stations: int = 20
     events: int = 6
-    spacing_km: float = 18.0  # between neighbouring stations, on average
+    spacing_km: float = 15.0  # between neighbouring stations, on average
     interval_s: float = 65.0  # between earthquakes
     rate: Fraction = Fraction(100)  # samples per second
     magnitudes: tuple[float, float] = (1.8, 4.2)  # of the first and the last earthquake
@@ -176,7 +177,7 @@ def _station(index: int, config: NetworkConfig, rng: np.random.Generator) -> Sim
 
 def _event(index: int, config: NetworkConfig, rng: np.random.Generator) -> TrueEvent:
     """Well inside the network; each larger than the one before, so that no coda hides one."""
-    radius, angle = 0.6 * _radius_km(config) * rng.uniform() ** 0.5, rng.uniform(0, 2 * np.pi)
+    radius, angle = INNER * _radius_km(config) * rng.uniform() ** 0.5, rng.uniform(0, 2 * np.pi)
     latitude, longitude = from_local(radius * np.sin(angle), radius * np.cos(angle), CENTRE)
     strike, dip, rake = MECHANISMS[index % len(MECHANISMS)]
     smallest, largest = config.magnitudes
