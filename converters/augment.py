@@ -60,8 +60,8 @@ def _cut(rng: Generator, stretches: Sequence[Stretch], count: int) -> tuple[Floa
     y = np.empty_like(x)
     for i, k in enumerate(rng.choice(len(stretches), count, p=weights / weights.sum())):
         stretch = stretches[k]
-        # A quarter is played slower or faster: other distances, sources and site noise.
-        speed = 2.0 ** rng.uniform(-1, 0.4) if rng.random() < 0.25 else 1.0
+        # A third is played slower or faster: other distances, sources and site noise.
+        speed = 2.0 ** rng.uniform(-1.3, 0.4) if rng.random() < 0.35 else 1.0
         last = len(stretch.samples) - int(WINDOW * speed) - 2
         if last < 0:
             speed, last = 1.0, len(stretch.samples) - WINDOW
@@ -97,8 +97,8 @@ def _superpose(
     own = x[chosen] / _rms(x[chosen])
     other = other_x / _rms(other_x) * ratio[:, None, None]
     own_level, other_level = _level(own), _level(other)
-    own_share = own_level / (own_level + 0.35 * other_level + 1e-9)
-    other_share = other_level / (other_level + 0.35 * own_level + 1e-9)
+    own_share = own_level / (own_level + 0.5 * other_level + 1e-9)
+    other_share = other_level / (other_level + 0.5 * own_level + 1e-9)
     x[chosen] = own + other
     y[chosen] = np.maximum(y[chosen] * own_share[..., None], other_y * other_share[..., None])
     return x, y

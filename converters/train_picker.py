@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of labels, checkpoints and logs; a run that was broken off goes on from it",
     )
     parser.add_argument("--out", type=Path, default=PICKER, help="artefact; its card goes beside")
-    parser.add_argument("--epochs", type=int, default=100, help="of --steps batches each")
+    parser.add_argument("--epochs", type=int, default=50, help="of --steps batches each")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
