@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from converters.simulator import TrueEvent
 
 MATCH_S, MATCH_KM = 2.0, 15.0
-STATIONS, SPACING_KM = 36, 12.0  # enough rays for a mechanism from first motions alone
+STATIONS, SPACING_KM = 30, 9.0  # rays steep enough for mechanisms from first motions alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
