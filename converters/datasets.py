@@ -10,7 +10,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from models.conditioning import Conditioner
 from ringbuffer.segment import NS
 
 COMPONENTS = "ZNE"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPONENT_OF = {"Z": 0, "3": 0, "N": 1, "1": 1, "E": 2, "2": 2}  # by last letter of the channel
 
 
@@ -136,9 +137,13 @@ def read_continuous(folder: Path) -> Iterator[Record]:
     """One record per station of a folder of continuous recordings, with its picks if any."""
     arrivals: dict[str, list[tuple[int, str, str]]] = {}
     if (folder / "picks.csv").is_file():
-        for row in read_rows(folder / "picks.csv"):
-            pick = (nanoseconds(row["time"]), row["phase"], row.get("polarity", ""))
-            arrivals.setdefault(row["station_id"], []).append(pick)
+        for number, row in enumerate(read_rows(folder / "picks.csv"), 1):
+            try:
+                pick = (nanoseconds(row["time"]), row["phase"], row.get("polarity", ""))
+                arrivals.setdefault(row["station_id"], []).append(pick)
+            except (KeyError, ValueError, TypeError) as error:
+                message = f"{folder / 'picks.csv'}: row {number}: {error!r}"
+                raise DatasetError(message) from None
     for file in sorted((folder / "waveforms").glob("*.mseed")):
         record = read_miniseed(file)
         picks = arrivals.get(record.station_id, [])
@@ -152,9 +157,15 @@ def _arrival(record: Record, time_ns: int, phase: str, polarity: str) -> Arrival
 
 def read_miniseed(file: Path) -> Record:
     """The three components of one station from one gapless file."""
-    import obspy
-
-    traces = [trace for trace in obspy.read(file) if trace.stats.channel[-1] in _COMPONENT_OF]
+    try:
+        import obspy
+    except ImportError:
+        raise DatasetError(f"{file}: reading recordings needs obspy (extra 'cloud')") from None
+    try:
+        stream = obspy.read(file)
+    except Exception as error:  # obspy's readers raise whatever they stumble over
+        raise DatasetError(f"{file}: {error}") from None
+    traces = [trace for trace in stream if trace.stats.channel[-1] in _COMPONENT_OF]
     if not traces:
         raise DatasetError(f"{file}: no channel that ends in Z, N, E, 1 or 2")
     stats = traces[0].stats
@@ -188,9 +199,8 @@ def is_test_fold(station_id: str) -> bool:
 
 def nanoseconds(time: str) -> int:
     """ISO 8601 UTC -> nanoseconds since 1970 (to the microsecond)."""
-    moment = datetime.fromisoformat(time)
-    seconds = datetime.fromisoformat(moment.strftime("%Y-%m-%dT%H:%M:%S+00:00")).timestamp()
-    return int(seconds) * NS + moment.microsecond * 1000
+    since = datetime.fromisoformat(time.replace("Z", "+00:00")) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:

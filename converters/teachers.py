@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.interpreter import load_interpreter
+from models.interpreter import load_interpreter, read_artefact
 from models.picker import normalise
 
 
@@ -15,7 +15,8 @@ class RedPan:
     """RED-PAN for 30 s windows (Liao et al. 2022, doi 10.1109/TGRS.2022.3170783)."""
 
     def __init__(self, path: Path) -> None:
-        _, self._interpreter = load_interpreter(path.read_bytes(), path)
+        """Raises ModelError where the file is missing or no model."""
+        _, self._interpreter = load_interpreter(read_artefact(path), path)
         self._input = self._interpreter.get_input_details()[0]["index"]
         picks, mask = self._interpreter.get_output_details()
         self._picks, self._mask = picks["index"], mask["index"]

@@ -9,6 +9,7 @@ from cloud.velocity import VelocityError
 from converters import train_fmp, train_magnitude, train_picker
 from converters.datasets import DatasetError
 from converters.quantise import QuantiseError
+from models.interpreter import ModelError
 
 TRAINERS = {"picker": train_picker, "fmp": train_fmp, "magnitude": train_magnitude}
 
@@ -22,6 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         return int(TRAINERS[args.kind].run(args))
-    except (DatasetError, QuantiseError, VelocityError) as error:
+    except (DatasetError, ModelError, QuantiseError, VelocityError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2

@@ -47,7 +47,7 @@ class Model:
             self.card = card or read_card(path)
         except CardError as error:
             raise ModelError(str(error)) from None
-        content = _read_artefact(path)
+        content = read_artefact(path)
         # The hash comes before the interpreter: tflite_runtime crashes on a truncated artefact.
         if (found := sha256(path)) != self.card.sha256:
             raise ModelError(f"{path}: sha256 is {found[:12]}…, card says {self.card.sha256[:12]}…")
@@ -136,7 +136,8 @@ def _find_engine(engine: str | None) -> tuple[str, Any]:
     raise ModelError(f"engine: {wanted or ' or '.join(ENGINES)} is not installed")
 
 
-def _read_artefact(path: Path) -> bytes:
+def read_artefact(path: Path) -> bytes:
+    """The bytes of a file that at least claims to be a TFLite model; raises ModelError."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -67,13 +67,18 @@ def test_a_flat_top_is_picked_in_its_middle() -> None:
     assert find_picks(curve, 0.3) == [(pytest.approx(410), pytest.approx(0.8))]
 
 
-@pytest.mark.parametrize("form", ["nothing", "seisbench"])
+@pytest.mark.parametrize("form", ["nothing", "seisbench", "miniseed", "picks"])
 def test_a_data_set_that_is_none_is_named(
     form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if form == "seisbench":
         (tmp_path / "waveforms.hdf5").write_bytes(b"rubbish")
         (tmp_path / "metadata.csv").write_text("trace_name\n")
+    if form in ("miniseed", "picks"):
+        (tmp_path / "waveforms").mkdir()
+        (tmp_path / "waveforms" / "XX.A.mseed").write_bytes(b"rubbish")
+    if form == "picks":
+        (tmp_path / "picks.csv").write_text("station_id,phase,time\nXX.A,P,yesterday\n")
     assert run("picker", str(tmp_path)) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
@@ -90,3 +95,8 @@ def test_a_recording_is_scored_as_json(
     figures = json.loads(capsys.readouterr().out)["int8"]
     assert figures["P"]["recall"] > 0.8
     assert figures["S"]["labels"] > 5
+
+
+def test_a_model_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("picker", str(tmp_path), "--model", str(tmp_path / "none.tflite")) == 2
+    assert "none.json: No such file" in capsys.readouterr().err
