@@ -26,3 +26,6 @@ def run(args: argparse.Namespace) -> int:
     except (DatasetError, ModelError, QuantiseError, VelocityError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f"train: needs {error.name} (extra 'train')", file=sys.stderr)
+        return 2
