@@ -54,6 +54,9 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
     address = BrokerAddress.parse(config.broker.url)
     model = VelocityModel.read(Path(config.velocity)) if config.velocity else None
     folder = Path(config.data_dir)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
         service = CloudService(
             address,
@@ -70,11 +73,12 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
         ) as dashboard:
             _log.info("dashboard at %s", dashboard.url)
             running = asyncio.create_task(service.run())
-            for name in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(name, running.cancel)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+            running.cancel()
             await asyncio.wait({running})
-        if not running.cancelled():
-            running.result()
 
 
 def _announce(event_id: str, event: Event | None) -> None:
