@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from box.peaks import find_peaks
 from box.vote import STRIDE, Vote
+from models.peaks import SEPARATION, find_peaks
 from uplink.packets import Phase
 
 # Ages in seconds (strides since the onset's block was newest) at which an onset is looked at
 # again. Early ones matter for warning, late ones change little, and each revision costs air time.
 REVISE_AT = frozenset((0, 1, 2, 3, 5, 8, 12, 20, 29))
-SEPARATION = 50  # samples: two onsets of one phase are at least half a second apart
 KEEP = 0.5  # of the threshold: what an onset once seen needs so as to live on until the end
 
 
@@ -83,7 +82,7 @@ class OnsetTracker:
         blocks = range(first, last + 1)
         curve = np.concatenate([self._vote.merged(b, self.klass) for b in blocks])
         start = first * STRIDE
-        peaks = find_peaks(curve, KEEP * self.threshold, SEPARATION)
+        peaks = find_peaks(curve, KEEP * self.threshold)
         here = [o for o in self._open if start <= o.index < start + len(curve)]
         matched: dict[int, Onset] = {}
         pairs = sorted(

@@ -11,8 +11,9 @@ import numpy as np
 from converters.datasets import Arrival, DatasetError, Record
 from converters.picker_labels import PHASES, TEACHER_DELAY, TEACHER_STRIDE
 from converters.teachers import RedPan
-from converters.voting import find_picks, vote
+from converters.voting import vote
 from models.conditioning import RATE
+from models.peaks import find_peaks
 
 THRESHOLD = 0.3  # the one that its authors recommend
 
@@ -36,6 +37,6 @@ def picked(records: Iterable[Record], weights: Path, cache: Path) -> Iterator[Re
         arrivals = [
             Arrival(phase, (at - TEACHER_DELAY[k]) / RATE - record.delay_s)
             for k, phase in enumerate(PHASES)
-            for at, _ in find_picks(curves[:, k], THRESHOLD)
+            for at, _ in find_peaks(curves[:, k], THRESHOLD)
         ]
         yield replace(record, arrivals=tuple(sorted(arrivals, key=lambda a: a.seconds)))

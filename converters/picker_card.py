@@ -13,9 +13,10 @@ import numpy as np
 from converters.datasets import is_test_fold, read_continuous, read_seisbench
 from converters.picker_labels import PHASES, QUIET, validation_set
 from converters.score_picker import Voted, compare, sweep, vote_all
-from converters.voting import find_picks, vote
+from converters.voting import vote
 from models.card import Card, Dataset, Input, Tensor, write_card
 from models.conditioning import BAND_HZ, RATE
+from models.peaks import find_peaks
 from models.picker import NORMALISATION, WINDOW, Picker
 
 TEACHER_THRESHOLD = 0.3  # the one that its authors recommend
@@ -147,7 +148,7 @@ def choose_thresholds(picker: Picker, data: Path, labels: Path) -> dict[str, flo
     voted = []
     for stretch in validation_set(data, labels):
         onsets = {
-            phase: [at / RATE for at, _ in find_picks(stretch.targets[:, k], TEACHER_THRESHOLD)]
+            phase: [at / RATE for at, _ in find_peaks(stretch.targets[:, k], TEACHER_THRESHOLD)]
             for k, phase in enumerate(PHASES)
         }
         curves = vote(picker.probabilities, stretch.samples)

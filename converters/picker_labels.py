@@ -16,8 +16,9 @@ from converters.datasets import (
     read_seisbench,
 )
 from converters.teachers import RedPan
-from converters.voting import find_picks, vote
+from converters.voting import vote
 from models.conditioning import RATE
+from models.peaks import find_peaks
 from models.picker import WINDOW
 
 PHASES = ("P", "S")
@@ -74,7 +75,7 @@ def _stretches(
 
 def stretch(samples: Floats, targets: Floats, weight: float) -> Stretch:
     """A stretch whose onsets are those of its targets."""
-    onsets = [at for k in range(2) for at, _ in find_picks(targets[:, k], 0.3)]
+    onsets = [at for k in range(2) for at, _ in find_peaks(targets[:, k], 0.3)]
     return Stretch(samples, targets, np.array(onsets, np.int64), weight)
 
 
@@ -98,7 +99,7 @@ def _targets(record: Record, votes: Floats) -> Floats:
     for k, phase in enumerate(PHASES):
         onsets = [(a.seconds * RATE, 1.0) for a in record.arrivals if a.phase == phase]
         known = np.array([at for at, _ in onsets])
-        for at, height in find_picks(votes[:, k], TEACHER_LOWEST):
+        for at, height in find_peaks(votes[:, k], TEACHER_LOWEST):
             if not np.any(np.abs(known - at) < APART):
                 onsets.append((at - TEACHER_DELAY[k], height))
         targets[:, k] = gaussians(len(votes), onsets, SIGMA[k])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from converters.datasets import Record, read_records
-from converters.voting import Floats, find_picks, vote
+from converters.voting import Floats, vote
 from models.conditioning import RATE
+from models.peaks import find_peaks
 from models.picker import WINDOW, Picker
 
 PHASES = ("P", "S")
@@ -33,7 +34,7 @@ class Voted:
 
     def picks(self, phase: str, threshold: float) -> list[float]:
         """Seconds after the first sample."""
-        peaks = find_picks(self.curves[:, PHASES.index(phase)], threshold)
+        peaks = find_peaks(self.curves[:, PHASES.index(phase)], threshold)
         times = [at / RATE - self.delay_s for at, _ in peaks]
         return [t for t in times if self.span[0] <= t < self.span[1]]
 
@@ -161,7 +162,7 @@ def sweep(
             if not 0 <= start <= len(samples) - WINDOW:
                 continue
             curve = picker(samples[start : start + WINDOW])[:, 0]
-            picks = [(start + peak) / RATE for peak, _ in find_picks(curve, threshold)]
+            picks = [(start + peak) / RATE for peak, _ in find_peaks(curve, threshold)]
             tally.labels += 1
             tally.residuals += [r for r in match([onset], picks) if r is not None]
     return {

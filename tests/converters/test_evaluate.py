@@ -12,7 +12,7 @@ import pytest
 from converters import evaluate
 from converters.picker_labels import gaussians
 from converters.score_picker import Voted, compare, match
-from converters.voting import find_picks, vote
+from converters.voting import vote
 from models.picker import WINDOW
 
 
@@ -58,13 +58,6 @@ def test_the_median_forgets_what_few_windows_saw() -> None:
     assert calls == 31
     assert merged[3500].tolist() == [1, 1, 1]
     assert merged[2900:3100].max() == 0
-
-
-def test_a_flat_top_is_picked_in_its_middle() -> None:
-    curve = np.zeros(1000, np.float32)
-    curve[400:421] = 0.8
-    curve[700] = 0.1
-    assert find_picks(curve, 0.3) == [(pytest.approx(410), pytest.approx(0.8))]
 
 
 @pytest.mark.parametrize("form", ["nothing", "seisbench", "miniseed", "picks"])

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+SEPARATION = 50  # samples: two onsets of one phase are at least half a second apart
 TOP = 0.7  # of a peak's height: the part of it that tells where it stands
 
 
 def find_peaks(
-    curve: NDArray[np.float32], threshold: float, separation: int
+    curve: NDArray[np.float32], threshold: float, separation: int = SEPARATION
 ) -> list[tuple[float, float]]:
     """Peaks (position in samples, height) of a curve (n,) at or above a threshold.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from box.peaks import find_peaks
+from models.peaks import find_peaks
 
 
 def gaussian(centre: float, height: float = 0.9, width: float = 10.0, count: int = 400):
