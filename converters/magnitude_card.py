@@ -28,15 +28,17 @@ TRAINING_DATA = (
     ),
     Dataset(
         name="ncedc_stead",
-        use="shapes of records with P and S at stations outside the test fold; their amplitudes "
-        "have no usable unit and their magnitudes are not used",
+        use="shapes and times only, of records with P and S at stations outside the test fold; "
+        "NCEDC's amplitudes are unusable, 4 to 16 orders of magnitude too small for their "
+        "magnitudes, which are not used either",
         licence="MIT (PhaseNet, EQTransformer repositories)",
     ),
 )
 HELD_OUT = (
     Dataset(
         name="ridgecrest_foreshocks",
-        use="15 events, M 0.4 to 4; neither waveforms nor magnitudes were seen",
+        use="15 events, M 0.4 to 4; neither waveforms nor magnitudes entered training; retrained "
+        "after the simulator's calibration had changed while figures on it had been seen",
         licence="MIT (RED-PAN repository); SCEDC",
     ),
     Dataset(

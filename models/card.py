@@ -60,7 +60,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     inputs: tuple[Input, ...]
     outputs: tuple[Tensor, ...]
     training_data: tuple[Dataset, ...]
-    held_out: tuple[Dataset, ...]  # never seen in training, nor in choosing thresholds
+    held_out: tuple[Dataset, ...]  # never trained on; `use` tells what else they decided
     thresholds: dict[str, float] = {}
     scores: dict[str, Any] = {}  # data set -> figures, of the artefact and of its float parent
     limits: tuple[str, ...] = ()  # what it is known to do badly
