@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from box.pipeline import StationPipeline
 from box.sources.replay import in_time_order
 from box.stations import Station, simple_station
 from box.stretch import Models
-from converters.simulator import Simulation
+from converters.simulator import NetworkConfig, Simulation, simulate
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Pick, PickFlag
 
@@ -210,6 +211,23 @@ def test_the_station_triggers_on_both_earthquakes_and_ends_each(
     ended = {e.on_ns for e in told if e.revision == 1}
     assert ended
     assert all(e.off_ns > e.on_ns for e in told if e.revision == 1)
+
+
+@pytest.mark.parametrize("rate", [Fraction(50), Fraction(125), Fraction(200)])
+def test_another_sample_rate_moves_no_onset(models, rate):
+    config = NetworkConfig(stations=6, events=1, spacing_km=9.0, magnitudes=(3.0, 3.0), rate=rate)
+    simulation = simulate(4, config)
+    found = simulation.stations[0]
+    station = simple_station(found.station, dict.fromkeys(found.channels, found.sensitivity))
+    packets = list(in_time_order([simulation.traces[c]] for c in found.channels))
+    told = play(models, station, packets)
+    arrival = truth(simulation, station, 0)
+    for phase, time_ns in (("P", arrival.p_time_ns), ("S", arrival.s_time_ns)):
+        pick = near(told, phase, time_ns)
+        assert pick is not None
+        assert abs(pick.time_ns - time_ns) < 0.12 * NS
+    p = near(told, "P", arrival.p_time_ns)
+    assert p.magnitude == pytest.approx(3.0, abs=0.6)
 
 
 def test_each_way_of_merging_gives_picks(simulation, models, station, packets):
