@@ -39,7 +39,7 @@ $(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
 
 lock: $(BIN)/python  ## pin anew what every extra needs
 	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --all-extras \
-		--no-header --no-emit-index-url --no-annotate pyproject.toml --output-file constraints.txt
+		--no-header --no-annotate pyproject.toml --output-file constraints.txt
 
 clean:
 	rm -rf $(VENV) demo-output build *.egg-info

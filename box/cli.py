@@ -46,15 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, command = words[0], COMMANDS[words[0]]
     try:
         module = importlib.import_module(command.module)
+        parser = argparse.ArgumentParser(f"diting {name}", description=command.summary)
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words[1:])))
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in _OURS:
             raise
         extra = "train" if command.module.startswith("converters") else "cloud"
         return _fail(f"{name}: needs {error.name}: pip install 'diting-smart-box[{extra}]'")
-    parser = argparse.ArgumentParser(f"diting {name}", description=command.summary)
-    module.add_arguments(parser)
-    try:
-        return int(module.run(parser.parse_args(words[1:])))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `diting … | head`

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from box.cli import UsageError
 from box.clock import SystemClock
-from cloud.catalogue import CatalogueError
-from cloud.daemon import CloudConfig, run_cloud
-from cloud.velocity import VelocityError
 from uplink.configuration import load_config
 
 
@@ -21,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from cloud.catalogue import CatalogueError
+    from cloud.daemon import CloudConfig, run_cloud
+    from cloud.velocity import VelocityError
+
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from converters.fmp_card import fmp_card, measure
 from converters.fmp_data import UNDECIDED, Floats, Material, batch, simulated, training_material
 from converters.quantise import to_float32, to_int8, write_artefact
-from converters.training import plot_losses, write_float
+from converters.training import add_common_arguments, plot_losses, write_float
 from models.card import MODELS, write_card, write_manifest
 from models.fmp import CHANNELS, CLASSES, FMP, WINDOW
 
@@ -124,23 +123,7 @@ def _threshold(probabilities: Floats, targets: Floats) -> float:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder of recordings"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("training/fmp"),
-        help="folder of the teacher's votes, the log and the float model",
-    )
-    parser.add_argument("--out", type=Path, default=FMP, help="artefact; its card goes beside it")
-    parser.add_argument("--epochs", type=int, default=30, help="of --steps batches each")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--smoke", action="store_true", help="a few simulated onsets: does it run at all?"
-    )
+    add_common_arguments(parser, FMP, epochs=30, batch=128, steps=100)
 
 
 def run(args: argparse.Namespace) -> int:

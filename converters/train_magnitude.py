@@ -27,7 +27,7 @@ from converters.magnitude_data import (
 )
 from converters.picked import picked
 from converters.quantise import to_float32, to_int8, write_artefact
-from converters.training import plot_losses, write_float
+from converters.training import add_common_arguments, plot_losses, write_float
 from models.card import MODELS, write_card, write_manifest
 from models.conditioning import RATE
 from models.magnitude import BINS, MAGNITUDE, SCALARS
@@ -139,22 +139,7 @@ def _calibrate(model: Any, both: Any, validation: Examples) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder of recordings"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("training/magnitude"),
-        help="folder of the teacher's votes, the log and the float model",
-    )
-    parser.add_argument("--out", type=Path, default=MAGNITUDE, help="artefact; its card beside it")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--smoke", action="store_true", help="a few simulated records: does it run at all?"
-    )
+    add_common_arguments(parser, MAGNITUDE, epochs=8, batch=256, steps=None)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from converters.augment import Floats, Stretch, render
 from converters.picker_card import complete_card, picker_card
 from converters.picker_labels import PHASES, synthetic_set, training_set, validation_set
 from converters.quantise import to_float32, to_int8, write_artefact
-from converters.training import plot_losses, write_float
+from converters.training import add_common_arguments, plot_losses, write_float
 from models.card import MODELS, write_card, write_manifest
 from models.picker import PICKER, WINDOW
 
@@ -97,23 +96,7 @@ def _batches(stretches: list[Stretch], steps: int, batch: int, seed: int) -> Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder of recordings"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("training/picker"),
-        help="folder of labels, checkpoints and logs; a run that was broken off goes on from it",
-    )
-    parser.add_argument("--out", type=Path, default=PICKER, help="artefact; its card goes beside")
-    parser.add_argument("--epochs", type=int, default=50, help="of --steps batches each")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--smoke", action="store_true", help="a few steps on synthetic bursts: does it run at all?"
-    )
+    add_common_arguments(parser, PICKER, epochs=50, batch=64, steps=100)
 
 
 def run(args: argparse.Namespace) -> int:
