@@ -71,7 +71,7 @@ def plot_map(path: Path, events: Sequence[Event], stations: Sequence[Station]) -
             _draw_epicentres(figure, ax, events)
             _draw_balls(figure, ax, events)
         _draw_scale(ax)
-        ax.set_title(_map_title(events, stations), loc="left", fontsize=11)
+        ax.set_title(_map_title(events, stations), loc="left", fontsize=9.5)
         ax.set_xlabel("longitude (°)")
         ax.set_ylabel("latitude (°)")
         figure.savefig(path)
