@@ -149,7 +149,7 @@ class CloudService:
         sane = [change for change in picks if change.pick.time_ns <= now_ns + AHEAD_S * 1e9]
         self.ingest.counters["pick from the future"] += len(picks) - len(sane)
         if self._associator is not None:
-            for update, event in await asyncio.to_thread(_advance, self._associator, picks, now_ns):
+            for update, event in await asyncio.to_thread(_advance, self._associator, sane, now_ns):
                 self._publish(update, event, self._now_ns())
 
     def _start_association(self, now_ns: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cloud.associator import AssociatorConfig
 from cloud.broker import EmbeddedBroker
 from cloud.catalogue import Catalogue
 from cloud.geodesy import distance_azimuth
@@ -251,12 +252,22 @@ def test_a_pick_from_the_future_is_counted_and_not_associated(
         async with (
             EmbeddedBroker() as broker,
             cloud(
-                broker.url, Catalogue(":memory:"), tables, lambda: NOON - 3600 * 10**9
+                broker.url,
+                Catalogue(":memory:"),
+                tables,
+                lambda: NOON - 3600 * 10**9,
+                config=AssociatorConfig(interval_s=0.0),
             ) as service,
-            BrokerAddress.parse(broker.url).client("box") as box,
+            BrokerAddress.parse(broker.url).client("boxes") as boxes,
         ):
-            _, packet = packets(stations[0], tables)[0]
-            await box.publish(packet.topic, packet.payload, qos=1)
-            await until(lambda: service.ingest.counters["pick from the future"] == 1)
+            said = [packet for s in stations for _, packet in packets(s, tables)]
+            for s in stations:
+                await boxes.publish(topic(s.station_id, "presence"), encode_json(birth(s)), qos=1)
+            for packet in said:
+                await boxes.publish(packet.topic, packet.payload, qos=1)
+            await until(lambda: service.ingest.counters["pick"] == len(said))
+            await service.drain([], PATIENCE_S)
+            assert service.ingest.counters["pick from the future"] == len(said)
+            assert service.catalogue.events() == []
 
     asyncio.run(scenario())
