@@ -43,11 +43,11 @@ class Model:
         these that is installed. Raises ModelError.
         """
         self.path = path
+        content = read_artefact(path)
         try:
             self.card = card or read_card(path)
         except CardError as error:
             raise ModelError(str(error)) from None
-        content = read_artefact(path)
         # The hash comes before the interpreter: tflite_runtime crashes on a truncated artefact.
         if (found := sha256(path)) != self.card.sha256:
             raise ModelError(f"{path}: sha256 is {found[:12]}…, card says {self.card.sha256[:12]}…")

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import MODELS
-from models.interpreter import Model
+from models.interpreter import Model, ModelError
 
 PICKER = MODELS / "picker.tflite"
 WINDOW = 3000  # samples at 100 Hz
+LABELS = ("P", "S", "detection")  # of the outputs, in the card's order
 NORMALISATION = "per component (x - mean) / std over the window; zeros where std is 0"
 
 
@@ -25,6 +26,11 @@ class Picker:
         self.card = self._model.card
         self.engine = self._model.engine
         self.thresholds = self.card.thresholds  # phase -> probability
+        shape, labels = self.card.inputs[0].shape, self.card.outputs[0].labels
+        if shape != (1, WINDOW, 3) or set(labels) != set(LABELS):
+            raise ModelError(f"{path}: not a picker: {list(shape)} samples in, {labels} out")
+        if not {"P", "S"} <= self.thresholds.keys():
+            raise ModelError(f"{path}: its card has no thresholds for P and S")
 
     def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Conditioned samples (3000, 3) in the card's order (Z, N or 1, E or 2), any unit.

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.fmp import FMP
+from models.interpreter import ModelError
 from models.picker import PICKER, WINDOW, Picker, normalise
 
 Floats = NDArray[np.float32]
@@ -121,3 +123,16 @@ def test_real_onsets_are_found(picker: Picker, data_dir: Path) -> None:
         found += curve[1450:1550].max() > picker.thresholds["P"]
     assert len(onsets) >= 5
     assert found >= 0.8 * len(onsets)
+
+
+def test_a_model_that_is_not_a_picker_is_refused_before_it_meets_samples() -> None:
+    with pytest.raises(ModelError, match=r"fmp\.tflite: not a picker"):
+        Picker(FMP)
+
+
+@pytest.mark.parametrize("name", ["none.tflite", "."])
+def test_a_file_that_is_not_there_is_named_itself_and_not_its_card(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"^{tmp_path / name}: (No such file|Is a directory)"):
+        Picker(tmp_path / name)
