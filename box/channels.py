@@ -95,6 +95,10 @@ class ChannelFeed:
             count = ns_to_samples(newest - self._cursor_ns, self.ring.rate)
             if count <= 0:
                 return
+            if count > self.ring.capacity:  # the ring has forgotten what was before
+                held_ns = samples_to_ns(self.ring.capacity, self.ring.rate)
+                self._restart(trace, newest - held_ns)
+                continue
             window = self.ring.read(self._cursor_ns, count)
             missing = np.flatnonzero(~window.mask)
             run = int(missing[0]) if len(missing) else count

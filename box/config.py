@@ -71,7 +71,7 @@ class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     broker: BrokerConfig
     data_dir: str = "/var/lib/diting"  # the outbox lives here
     ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept per channel
-    reorder_s: Annotated[float, Meta(ge=0, le=30)] = 2.0  # how long a late packet is waited for
+    reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0
     picking: PickingConfig = msgspec.field(default_factory=PickingConfig)
     trigger: TriggerConfig = msgspec.field(default_factory=TriggerConfig)

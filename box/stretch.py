@@ -183,7 +183,7 @@ class Stretch:
             self._setup.counters.windows += 1
             return self._setup.models.picker.probabilities(values)
         present = real.any(axis=0)
-        whole = real[:, present].all(axis=1)
+        whole = real[:, present].all(axis=1) & present.any()
         if int(whole.sum()) < MIN_REAL:
             return np.zeros((len(values), self._vote.classes), np.float32)
         self._setup.counters.windows += 1

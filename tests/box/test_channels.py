@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -89,3 +90,17 @@ def test_flags_are_found_again_by_time():
 def test_one_instrument_is_chosen_with_its_vertical(offered, chosen):
     channels = choose_channels([f"XX.A.00.{code}" for code in offered.split()])
     assert {channel[-3:]: slot for channel, slot in channels.items()} == chosen
+
+
+def test_a_channel_that_was_away_for_days_costs_no_memory_for_them():
+    feed, trace = run([0, 1, 2])
+    back = Segment("XX.A..HHZ", 10 * 86400 * NS, RATE, NOISE[:1000])
+    feed.append(back)
+    tracemalloc.start()
+    feed.pump(trace)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    end = 10 * 86400 * 100 + 1000
+    expected = Conditioner(RATE).process(NOISE[:1000])
+    np.testing.assert_array_equal(trace.window(end, 1000)[0][:, 0], expected)

@@ -57,3 +57,9 @@ def test_garbage_is_an_error_in_words(tmp_path, text):
 def test_a_missing_file_is_an_error_in_words(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.yaml", BoxConfig)
+
+
+def test_a_box_that_never_waits_for_late_packets_is_refused(tmp_path):
+    """The ring needs a horizon; without this check it would say so in a traceback."""
+    with pytest.raises(ConfigError, match=r"reorder_s: Expected `float` > 0"):
+        load(tmp_path, GOOD + "reorder_s: 0\n")

@@ -238,3 +238,15 @@ def test_each_way_of_merging_gives_picks(simulation, models, station, packets):
         assert near(told, "P", arrival.p_time_ns) is not None
         counts[merge] = len(picks_of(told))
     assert counts["max"] >= counts["median"]
+
+
+def test_a_window_without_a_single_real_sample_is_not_judged(
+    models: Models, station: Station, packets: list[Segment]
+) -> None:
+    begin_ns = packets[0].start_ns
+    hole = [p for p in packets if not 60 <= (p.start_ns - begin_ns) / NS < 110]
+    pipeline = make(models, station, (p.channel for p in packets))
+    run(pipeline, hole)
+    assert pipeline.counters.restarts == 0
+    # 25 s of windows with 5 s of real samples or more on the one side, the rest empty or warming up
+    assert pipeline.counters.strides - pipeline.counters.windows > 20
