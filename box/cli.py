@@ -7,10 +7,12 @@ when it is asked for, since some need packages that a box does not have.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 OK, BAD_ANSWER, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -61,6 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except _user_errors() as error:
         return _fail(str(error))
+    except OSError as error:  # disk full, say, or no permission
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def output_folder(path: Path) -> Path:
+    """The folder of `--out`, made where it does not exist, before hours are spent on what goes
+    into it. Raises UsageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out: {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"--out: {path}: {os.strerror(errno.EACCES)}")
+    return path
 
 
 _OURS = {"box", "models", "converters", "ringbuffer", "uplink", "cloud"}

@@ -8,12 +8,14 @@ gives the same ones.
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from box.pipeline import StationPipeline
 from box.stations import Station
 from box.stretch import Models
 from ringbuffer.segment import NS, Segment
-from uplink.connection import BrokerAddress
-from uplink.outbox import Kind, Outbox, Packet
+from uplink.connection import BrokerAddress, UplinkError
+from uplink.outbox import Kind, Outbox, OutboxError, Packet
 from uplink.packets import Pick, PickFlag, decode_pick
 from uplink.session import Session
 
+_log = logging.getLogger(__name__)
 CONNECT_S = 10.0
 DRAIN_S = 120.0
 BACKLOG = 100  # packets of all boxes together
@@ -91,6 +94,7 @@ class Network:
     ledger: Ledger = field(default_factory=Ledger)
     meter: Meter | None = None
     boxes: dict[str, Box] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # station -> why its box has stopped
     _outboxes: list[Outbox] = field(default_factory=list)
 
     async def run(self, segments: AsyncIterator[Segment], folder: Path) -> None:
@@ -119,8 +123,8 @@ class Network:
                 if segment.start_ns // NS != second:
                     second = segment.start_ns // NS
                     await self._let_sessions_catch_up()
-            for box in self.boxes.values():
-                box.finish()
+            for station_id, box in self.boxes.items():
+                self._guarded(station_id, box.finish)
             if self.address is not None:
                 left = sum(await asyncio.gather(*(s.stop(DRAIN_S) for s in sessions)))
                 if left:
@@ -131,16 +135,34 @@ class Network:
         """At full speed data time runs away from the network's: wait while much is unsent."""
         await asyncio.sleep(0)
         sessions = [box.session for box in self.boxes.values()]
-        while (  # noqa: ASYNC110 (many sessions, none knows of the others)
-            sum(map(len, self._outboxes)) > BACKLOG and any(s.connection.up for s in sessions)
-        ):
+
+        def unsent() -> int:
+            pairs = zip(sessions, self._outboxes, strict=True)
+            return sum(len(outbox) for session, outbox in pairs if session.connection.up)
+
+        while unsent() > BACKLOG:  # noqa: ASYNC110 (many sessions, none knows of the others)
             await asyncio.sleep(0.001)
 
     def _dispatch(self, segment: Segment) -> None:
         network, station, _ = segment.channel.split(".", 2)
-        box = self.boxes.get(f"{network}.{station}")
+        station_id = f"{network}.{station}"
+        box = self.boxes.get(station_id)
         if box is not None:
-            box.take(segment)
+            self._guarded(station_id, partial(box.take, segment))
+
+    def _guarded(self, station_id: str, step: Callable[[], None]) -> None:
+        """A fault in one box stops that box, and none of the others."""
+        if station_id in self.failed:
+            return
+        try:
+            step()
+        except (OutboxError, UplinkError):  # the disk or the broker: everyone's trouble
+            raise
+        except Exception as error:
+            self.failed[station_id] = f"{type(error).__name__}: {error}"
+            _log.debug("%s", station_id, exc_info=True)
+            line = f"diting: {station_id}: its box has stopped: {self.failed[station_id]}"
+            print(line, file=sys.stderr)
 
     def _make_box(self, station: Station, folder: Path, stack: ExitStack) -> Box:
         channels = [c for c in self.channels if c.startswith(station.station_id + ".")]

@@ -110,8 +110,9 @@ class Cloud:
             )
             try:
                 await stack.enter_async_context(dashboard)
-            except OSError as error:
-                raise UsageError(f"--port {self._port}: {error.strerror}") from None
+            except (OSError, OverflowError) as error:  # the latter for a number that is no port
+                reason = getattr(error, "strerror", None) or error
+                raise UsageError(f"--port {self._port}: {reason}") from None
             self.dashboard_url = dashboard.url
             running = asyncio.create_task(self._service.run())
             stack.push_async_callback(_end, running)

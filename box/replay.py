@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from box.cli import BAD_ANSWER, OK, UsageError
+from box.cli import BAD_ANSWER, OK, UsageError, output_folder
 from box.clock import ReplayClock
 from box.config import PickingConfig
 from box.daemon import load_models
@@ -81,6 +82,9 @@ def _fraction(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     if args.broker != "embedded":
         BrokerAddress.parse(args.broker)  # a mistake in it is worth no minute of reading
+    output_folder(args.out)
+    # A broker that is away is told of once, by the error or at the end, not at each attempt.
+    logging.getLogger("uplink.connection").setLevel(logging.ERROR)
     faults = load_faults(args.faults) if args.faults else []
     stations, problems = load_stations(args.stations)
     picking = PickingConfig(
@@ -100,7 +104,6 @@ def run(args: argparse.Namespace) -> int:
     segments = _progress(inject(source.segments(), faults) if faults else source.segments())
 
     network = Network(stations, source.channels, models, None, picking)
-    args.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="diting-") as folder:
         if cloud_is_installed():
             with Cloud(args.out, args.broker, args.velocity, clock.now_ns) as cloud:
@@ -117,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     for line in source.problems:
         print(f"diting: {line}", file=sys.stderr)
     print(json.dumps(summary) if args.json else _in_words(summary, args.out))
-    return BAD_ANSWER if problems or unknown or source.problems else OK
+    return BAD_ANSWER if problems or unknown or source.problems or network.failed else OK
 
 
 def _known(

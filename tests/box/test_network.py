@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from box.cli import BAD_ANSWER, OK, USAGE, main
+from box.cli import BAD_ANSWER, OK, USAGE, UsageError, main
+from box.clock import ReplayClock
+from box.config import PickingConfig
+from box.daemon import load_models
+from box.network import Network
+from box.outcome import Cloud
+from box.sources.replay import SegmentSource
+from box.stations import simple_station
 from converters.simulator import Simulation
+from ringbuffer.segment import Segment
 
 TIMED = ("published_latency_s", "first_published_latency_s")
 
@@ -137,3 +148,50 @@ def test_injected_faults_are_survived(recordings: Path, tmp_path: Path):
     )
     assert replay(recordings, tmp_path / "out", "--faults", str(faults)) == OK
     assert table(tmp_path / "out" / "events.csv")
+
+
+def test_a_segment_that_raises_stops_its_box_and_no_other(
+    simulation: Simulation, tmp_path: Path, capsys
+):
+    sites = simulation.stations[:2]
+    stations = {
+        s.station_id: simple_station(s.station, dict.fromkeys(s.channels, s.sensitivity))
+        for s in sites
+    }
+    source = SegmentSource([simulation.traces[c] for s in sites for c in s.channels], ReplayClock())
+    network = Network(stations, source.channels, load_models(PickingConfig()), None)
+
+    async def spoiled() -> AsyncIterator[Segment]:
+        async for segment in source.segments():
+            if segment.channel.startswith(sites[0].station_id):
+                segment = replace(segment, samples=segment.samples[:, None])
+            yield segment
+
+    asyncio.run(network.run(spoiled(), tmp_path))
+    assert list(network.failed) == [sites[0].station_id]
+    assert {station_id for station_id, _, _ in network.ledger.picks} == {sites[1].station_id}
+    [line] = capsys.readouterr().err.splitlines()
+    assert sites[0].station_id in line
+
+
+@pytest.mark.parametrize("path", ["stations.csv", "stations.csv/below"])
+def test_an_out_that_cannot_be_a_folder_is_said_before_anything_is_read(
+    recordings: Path, capsys, path: str
+):
+    assert replay(recordings, recordings / path) == USAGE
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--out: " in line
+    assert "stations.csv" in line
+
+
+def test_a_broker_that_is_away_is_told_of_once(recordings: Path, tmp_path: Path, caplog):
+    assert replay(recordings, tmp_path / "out", "--broker", "mqtt://127.0.0.1:1") == USAGE
+    assert not caplog.records  # the error line is all
+
+
+def test_a_number_that_is_no_port_is_a_usage_error(tmp_path: Path):
+    with (
+        pytest.raises(UsageError, match="--port 99999"),
+        Cloud(tmp_path, "embedded", None, lambda: 0, port=99999),
+    ):
+        pass
