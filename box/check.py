@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,6 +16,10 @@ from box.daemon import find_station, load_models
 from box.stations import StationError
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, load_config
+from uplink.connection import BrokerAddress, BrokerURLError
+
+if TYPE_CHECKING:
+    from cloud.daemon import CloudConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +43,9 @@ def check(path: Path) -> list[str]:
             return [f"{path}: {line}" for line in _check_box(load_config(path, BoxConfig))]
         from cloud.daemon import CloudConfig
 
-        load_config(path, CloudConfig)
+        return [f"{path}: {line}" for line in _check_cloud(load_config(path, CloudConfig))]
     except ConfigError as error:
         return error.problems
-    return []
 
 
 def _is_for_a_box(path: Path) -> bool:
@@ -58,18 +61,35 @@ def _is_for_a_box(path: Path) -> bool:
 
 
 def _check_box(config: BoxConfig) -> list[str]:
-    problems: list[str] = []
-
-    def attempt(name: str, what: Callable[[], object], *errors: type[Exception]) -> None:
-        try:
-            what()
-        except errors as error:
-            problems.extend(f"{name}: {line}" for line in str(error).splitlines())
-
-    attempt("station", lambda: find_station(config.station), StationError)
-    attempt("picking", lambda: load_models(config.picking), ModelError)
+    problems = [
+        *_attempt("station", lambda: find_station(config.station), StationError),
+        *_attempt("picking", lambda: load_models(config.picking), ModelError),
+        *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
+    ]
     if not Path(config.source.path).exists():
         problems.append(f"source.path: {config.source.path}: no such file or folder")
-    if not Path(config.data_dir).is_dir():
-        problems.append(f"data_dir: {config.data_dir}: no such folder")
-    return problems
+    return problems + _check_folder(config.data_dir)
+
+
+def _check_cloud(config: CloudConfig) -> list[str]:
+    from cloud.velocity import VelocityError, VelocityModel
+
+    problems = _attempt(
+        "broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError
+    )
+    if (velocity := config.velocity) is not None:
+        problems += _attempt("velocity", lambda: VelocityModel.read(Path(velocity)), VelocityError)
+    return problems + _check_folder(config.data_dir)
+
+
+def _check_folder(data_dir: str) -> list[str]:
+    return [] if Path(data_dir).is_dir() else [f"data_dir: {data_dir}: no such folder"]
+
+
+def _attempt(name: str, what: Callable[[], object], error: type[Exception]) -> list[str]:
+    """What is wrong with a field, by what using it says; nothing where it can be used."""
+    try:
+        what()
+    except error as problem:
+        return [f"{name}: {line}" for line in str(problem).splitlines()]
+    return []

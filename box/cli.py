@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(command.module)
         parser = argparse.ArgumentParser(f"diting {name}", description=command.summary)
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words[1:])))
+        status = int(module.run(parser.parse_args(words[1:])))
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return status
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in _OURS:
             raise
