@@ -14,9 +14,9 @@ from models.picker import normalise
 class RedPan:
     """RED-PAN for 30 s windows (Liao et al. 2022, doi 10.1109/TGRS.2022.3170783)."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ModelError where the file is missing or no model."""
-        _, self._interpreter = load_interpreter(read_artefact(path), path)
+    def __init__(self, path: Path, engine: str | None = None) -> None:
+        """Raises ModelError where the file is missing or no model, or the engine is not there."""
+        _, self._interpreter = load_interpreter(read_artefact(path), path, engine)
         self._input = self._interpreter.get_input_details()[0]["index"]
         picks, mask = self._interpreter.get_output_details()
         self._picks, self._mask = picks["index"], mask["index"]
