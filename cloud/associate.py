@@ -9,7 +9,6 @@ import math
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.model import Phase, Pick
@@ -17,12 +16,11 @@ from cloud.outputs import write_outputs
 from cloud.plots import plot_map
 from cloud.service import find_events
 from cloud.stations import StationFileError, read_stations
+from cloud.tables import POLARITIES, parse_time
 from cloud.travel_times import travel_times
 from cloud.velocity import VelocityError, VelocityModel
 
-POLARITIES = {"": 0, "u": 1, "up": 1, "+": 1, "d": -1, "down": -1, "-": -1}
 PHASES: dict[str, Phase] = {"P": "P", "S": "S"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PickFileError(ValueError):
@@ -121,7 +119,7 @@ def _pick(row: dict[str, str]) -> Pick:
         raise ValueError("station_id is empty")
     if phase not in PHASES:
         raise ValueError(f"phase: {phase!r} is neither P nor S")
-    if polarity.lower() not in POLARITIES:
+    if polarity and polarity.lower() not in POLARITIES:
         raise ValueError(f"polarity: {polarity!r} is neither up nor down")
     time_ns = _time_ns(row["time"])
     return Pick(
@@ -131,7 +129,7 @@ def _pick(row: dict[str, str]) -> Pick:
         time_ns=time_ns,
         probability=_number(row, "probability", 0.0, 1.0, 1.0),
         channel_id=row.get("channel_id", ""),
-        polarity=POLARITIES[polarity.lower()],
+        polarity=POLARITIES.get(polarity.lower(), 0),
         polarity_probability=_number(
             row, "polarity_probability", 0.0, 1.0, 1.0 if polarity else 0.0
         ),
@@ -144,13 +142,9 @@ def _pick(row: dict[str, str]) -> Pick:
 
 def _time_ns(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"time: {text!r} is not an ISO 8601 time") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"time: {text} says no zone; write Z for UTC")
-    since = moment - _EPOCH
-    return (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+        return parse_time(text)
+    except ValueError as error:
+        raise ValueError(f"time: {error}") from None
 
 
 def _optional(row: dict[str, str], name: str, low: float, high: float) -> float | None:

@@ -219,7 +219,7 @@ class Finder:
 class EventUpdate:
     """The newest state of an event. A higher revision replaces a lower one."""
 
-    event_id: str  # "dt20190704170255a": second of its first origin, and a letter
+    event_id: str  # by the second of its first origin
     revision: int
     origin: Origin | None  # None: retracted
 
@@ -240,7 +240,7 @@ class Associator:
         self._stations = locator.stations
         self._picks: dict[str, Pick] = {}
         self._events: dict[str, EventUpdate] = {}
-        self._issued: dict[str, int] = {}  # identifiers per second of origin time
+        self._issued: dict[int, int] = {}  # identifiers per second of origin time
         self._changed = False
         self._ran_ns = self._now_ns = -(2**63)
         self.late = self.overflow = self.unknown = 0
@@ -316,13 +316,12 @@ class Associator:
         return updates
 
     def _new_id(self, origin: Origin) -> str:
-        second = datetime.fromtimestamp(origin.time_ns // 10**9, UTC)
-        stem = f"dt{second:%Y%m%d%H%M%S}"
-        count = self._issued.get(stem, 0)
-        self._issued[stem] = count + 1
+        second = origin.time_ns // 10**9
+        count = self._issued.get(second, 0)
+        self._issued[second] = count + 1
         while len(self._issued) > REMEMBERED_IDS:
             del self._issued[next(iter(self._issued))]
-        return stem + string.ascii_lowercase[count % 26] * (1 + count // 26)
+        return event_id(second, count)
 
     def _forget(self) -> None:
         """Drop what is older than the window, and with an event all picks of it."""
@@ -335,6 +334,13 @@ class Associator:
         for pick_id, pick in list(self._picks.items()):
             if pick.time_ns < self._horizon_ns and pick_id not in held:
                 del self._picks[pick_id]
+
+
+def event_id(second: int, number: int) -> str:
+    """Identifier of an event: second (UTC) of its origin time, and a letter for its number in it:
+    "dt20190704170255a", then b, after z comes aa."""
+    letters = string.ascii_lowercase[number % 26] * (1 + number // 26)
+    return f"dt{datetime.fromtimestamp(second, UTC):%Y%m%d%H%M%S}{letters}"
 
 
 def _pick_ids(event: EventUpdate) -> set[str]:

@@ -7,7 +7,6 @@ import csv
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from cloud.hash_files import MAX_DEPTH_KM, FirstMotions, HashFileError, read_hash
 from cloud.mechanism import DEFAULTS, Settings, coverage_grade, find_mechanisms, perturbed
 from cloud.model import Mechanism
-from cloud.tables import iso_time, write_table
+from cloud.tables import POLARITIES, iso_time, parse_time, write_table
 from cloud.travel_times import TravelTimes
 from cloud.velocity import VelocityError, VelocityModel
 
@@ -34,7 +33,6 @@ POLARITY_COLUMNS = (
     "azimuth_deg",
     "polarity",
 )
-POLARITIES = {"up": 1, "u": 1, "+": 1, "1": 1, "+1": 1, "down": -1, "d": -1, "-": -1, "-1": -1}
 AZIMUTH_ERROR_DEG = 1.0
 TAKEOFF_ERROR_DEG = 10.0
 
@@ -73,12 +71,12 @@ def run(args: argparse.Namespace) -> int:
             settings, events = DEFAULTS, read_polarities(args.input, models)
         rows = [row for event in events for row in _rows(event, settings)]
     except (HashFileError, PolarityFileError, VelocityError) as error:
-        print(error, file=sys.stderr)
+        print(f"diting: {error}", file=sys.stderr)
         return 2
     try:
         write_table(args.out, HEADER, rows)
     except OSError as error:
-        print(f"--out: {args.out}: {error.strerror}", file=sys.stderr)
+        print(f"diting: --out: {args.out}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 
@@ -211,12 +209,7 @@ def _polarity(place: str, row: dict[str, str]) -> int:
 
 
 def _time_ns(place: str, row: dict[str, str]) -> int:
-    text = (row["time"] or "").strip()
     try:
-        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise PolarityFileError(f"{place}: time: {text!r} is not an ISO 8601 time") from None
-    if time.tzinfo is None:
-        raise PolarityFileError(f"{place}: time: {text} says no zone; write Z for UTC")
-    elapsed = time - datetime(1970, 1, 1, tzinfo=UTC)
-    return (elapsed.days * 86400 + elapsed.seconds) * 10**9 + elapsed.microseconds * 1000
+        return parse_time((row["time"] or "").strip())
+    except ValueError as error:
+        raise PolarityFileError(f"{place}: time: {error}") from None

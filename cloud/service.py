@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import aiomqtt
 
-from cloud.associator import Associator, AssociatorConfig, EventUpdate, Finder
+from cloud.associator import Associator, AssociatorConfig, EventUpdate, Finder, event_id
 from cloud.catalogue import Catalogue
 from cloud.ingest import Ingest, PickChange, Subscriber
 from cloud.locator import Locator
@@ -181,21 +179,16 @@ def find_events(
     tables: TravelTimes,
     config: AssociatorConfig | None = None,
 ) -> list[Event]:
-    """All events in a set of picks, in order of time; a function of its arguments alone.
-
-    Identifiers are those that `Associator` gives: second of the origin time, and a letter.
-    """
+    """All events in a set of picks, in order of time; a function of its arguments alone."""
     if not stations:
         return []
     origins = Finder(Locator(stations, tables), config).find(picks)
-    issued: Counter[str] = Counter()
+    issued: Counter[int] = Counter()
     events = []
     for origin in origins:
-        stem = f"dt{datetime.fromtimestamp(origin.time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
-        number = issued[stem]
-        issued[stem] += 1
-        letters = string.ascii_lowercase[number % 26] * (1 + number // 26)
-        events.append(complete(stem + letters, origin))
+        second = origin.time_ns // 10**9
+        events.append(complete(event_id(second, issued[second]), origin))
+        issued[second] += 1
     return events
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ EVENT_HEADER = (
     "dip,rake,mechanism_error_deg,mechanism_quality,n_polarities,first_published_latency_s"
 )
 POLARITY_NAMES = {1: "up", -1: "down", 0: ""}
+POLARITIES = {"up": 1, "u": 1, "+": 1, "1": 1, "+1": 1, "down": -1, "d": -1, "-": -1, "-1": -1}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_time(time_ns: int) -> str:
@@ -30,6 +32,17 @@ def iso_time(time_ns: int) -> str:
     seconds, microseconds = divmod((time_ns + 500) // 1000, 10**6)
     whole = datetime.fromtimestamp(seconds, UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of an ISO 8601 time with its zone. Raises ValueError."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an ISO 8601 time") from None
+    if time.tzinfo is None:
+        raise ValueError(f"{text} says no zone; write Z for UTC")
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def write_table(path: Path, header: str, rows: Iterable[Sequence[object]]) -> None:
