@@ -16,7 +16,7 @@ from box.stations import Station
 from box.trace import ConditionedTrace
 from box.trigger import Trigger
 from box.vote import STRIDE, Vote
-from models.conditioning import RATE
+from models.conditioning import RATE, Conditioner
 from models.fmp import FirstMotion
 from models.magnitude import StationMagnitude
 from models.picker import Picker
@@ -115,7 +115,10 @@ class Stretch:
             for phase, threshold in thresholds.items()
         ]
         self._trigger = Trigger(trigger.on, trigger.off, trigger.off_after_s, trigger.longest_s)
-        self._trace = ConditionedTrace(first.start_ns, KEPT)
+        # The grid runs through the first channel's samples less the delay of their filters: to
+        # round that to the grid would shift every pick by up to 5 ms.
+        delay_ns = round(Conditioner(first.rate).delay_s * NS)
+        self._trace = ConditionedTrace(first.start_ns - delay_ns, KEPT)
         self._ruler = Ruler(
             setup.station, setup.components, first.start_ns, models.first_motion, models.magnitude
         )

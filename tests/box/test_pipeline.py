@@ -14,6 +14,7 @@ from box.sources.replay import in_time_order
 from box.stations import Station, simple_station
 from box.stretch import Models
 from converters.simulator import NetworkConfig, Simulation, simulate
+from models.conditioning import Conditioner
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Pick, PickFlag
 
@@ -250,3 +251,19 @@ def test_a_window_without_a_single_real_sample_is_not_judged(
     assert pipeline.counters.restarts == 0
     # 25 s of windows with 5 s of real samples or more on the one side, the rest empty or warming up
     assert pipeline.counters.strides - pipeline.counters.windows > 20
+
+
+def test_the_delay_of_the_filters_is_not_rounded_to_a_sample(
+    models: Models, station: Station, packets: list[Segment]
+) -> None:
+    """At 200 Hz it is 13.2 ms; taken for 10 ms, every pick would be 3.2 ms late."""
+    rate = Fraction(200)
+    pipeline = make(models, station, (p.channel for p in packets))
+    noise = np.random.default_rng(2).integers(-99, 99, 200).astype(np.int32)
+    begin_ns = packets[0].start_ns
+    for second in range(20):
+        for channel in pipeline.components:
+            pipeline.feed(Segment(channel, begin_ns + second * NS, rate, noise))
+    since_ns = pipeline.data_until_ns - begin_ns + round(Conditioner(rate).delay_s * NS)
+    assert pipeline.counters.strides > 10
+    assert abs(since_ns - round(since_ns / NS) * NS) <= 1000
