@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 import yaml
+from msgspec import Meta
 
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.configuration import ConfigError
@@ -34,8 +35,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
     end: datetime = msgspec.field(name="to")
     station: str | None = None  # NET.STA
     channel: str | None = None  # NET.STA.LOC.CHA
-    by_s: float = 0.0  # late: delay; step: error of the time stamps
-    at_counts: int = 2**23 - 1  # clip: the converter's limit
+    by_s: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.0  # late: delay; step: error of the times
+    at_counts: Annotated[int, Meta(ge=0, lt=2**31)] = 2**23 - 1  # clip: the converter's limit
 
     def strikes(self, segment: Segment) -> bool:
         if not _ns(self.start) <= segment.start_ns < _ns(self.end):

@@ -190,6 +190,14 @@ class Network:
         )
         return Box(pipeline, session, clock.now_ns, self.ledger.note)
 
+    def unheard(self) -> list[str]:
+        """A line for each station of which no second could be judged: too slow, say, or damaged."""
+        return [
+            f"station {station_id}: nothing to pick on in its channels"
+            for station_id, box in self.boxes.items()
+            if not box.pipeline.counters.strides and station_id not in self.failed
+        ]
+
     def summary(self) -> dict[str, Any]:
         """The boxes' part of `summary.json`."""
         assert self.meter is not None

@@ -117,10 +117,11 @@ def run(args: argparse.Namespace) -> int:
             )
             asyncio.run(network.run(segments, Path(folder)))
             summary = write_picks_only(args.out, network)
-    for line in source.problems:
+    wrong = [*source.problems, *network.unheard()]
+    for line in wrong:
         print(f"diting: {line}", file=sys.stderr)
     print(json.dumps(summary) if args.json else _in_words(summary, args.out))
-    return BAD_ANSWER if problems or unknown or source.problems or network.failed else OK
+    return BAD_ANSWER if problems or unknown or wrong or network.failed else OK
 
 
 def _known(

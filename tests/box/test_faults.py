@@ -71,3 +71,9 @@ def test_every_wrong_entry_is_named(tmp_path):
     with pytest.raises(ConfigError) as caught:
         struck(tmp_path, f"- {{fault: melt, {SPAN}}}\n- {{fault: drop}}\n- 5\n")
     assert [p.split(": ")[1] for p in caught.value.problems] == ["fault 1", "fault 2", "fault 3"]
+
+
+@pytest.mark.parametrize("amount", ["late, by_s: .nan", "step, by_s: .inf", "clip, at_counts: -5"])
+def test_an_impossible_amount_is_refused_before_the_replay(tmp_path, amount):
+    with pytest.raises(ConfigError, match=r"fault 1: .*(by_s|at_counts)"):
+        struck(tmp_path, f"- {{{SPAN}, fault: {amount}}}\n")

@@ -8,8 +8,10 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from box.cli import BAD_ANSWER, OK, USAGE, UsageError, main
@@ -19,9 +21,9 @@ from box.daemon import load_models
 from box.network import Network
 from box.outcome import Cloud
 from box.sources.replay import SegmentSource
-from box.stations import simple_station
+from box.stations import Station, simple_station
 from converters.simulator import Simulation
-from ringbuffer.segment import Segment
+from ringbuffer.segment import NS, Segment
 
 TIMED = ("published_latency_s", "first_published_latency_s")
 
@@ -195,3 +197,19 @@ def test_a_number_that_is_no_port_is_a_usage_error(tmp_path: Path):
         Cloud(tmp_path, "embedded", None, lambda: 0, port=99999),
     ):
         pass
+
+
+def test_a_station_too_slow_to_pick_on_is_named(tmp_path: Path):
+    counts = np.arange(500, dtype=np.int32)
+    source = SegmentSource(
+        [
+            Segment(channel, 1_700_000_000 * NS, rate, counts)
+            for channel, rate in (("XX.SLOW..BHZ", Fraction(5)), ("XX.FAST..BHZ", Fraction(50)))
+        ],
+        ReplayClock(),
+    )
+    stations = {name: Station(name, 1.0, 2.0) for name in ("XX.SLOW", "XX.FAST")}
+    network = Network(stations, source.channels, load_models(PickingConfig()), None)
+    asyncio.run(network.run(source.segments(), tmp_path))
+    [line] = network.unheard()
+    assert "XX.SLOW" in line
