@@ -92,4 +92,4 @@ def test_a_recording_is_scored_as_json(
 
 def test_a_model_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("picker", str(tmp_path), "--model", str(tmp_path / "none.tflite")) == 2
-    assert "none.json: No such file" in capsys.readouterr().err
+    assert "none.tflite: No such file" in capsys.readouterr().err
