@@ -210,3 +210,5 @@ def read_rows(file: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(lines))
     except OSError as error:
         raise DatasetError(f"{file}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{file}: not a CSV file: {error}") from None

@@ -60,18 +60,20 @@ def test_the_median_forgets_what_few_windows_saw() -> None:
     assert merged[2900:3100].max() == 0
 
 
-@pytest.mark.parametrize("form", ["nothing", "seisbench", "miniseed", "picks"])
+@pytest.mark.parametrize("form", ["nothing", "seisbench", "miniseed", "picks", "binary picks"])
 def test_a_data_set_that_is_none_is_named(
     form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if form == "seisbench":
         (tmp_path / "waveforms.hdf5").write_bytes(b"rubbish")
         (tmp_path / "metadata.csv").write_text("trace_name\n")
-    if form in ("miniseed", "picks"):
+    if form in ("miniseed", "picks", "binary picks"):
         (tmp_path / "waveforms").mkdir()
         (tmp_path / "waveforms" / "XX.A.mseed").write_bytes(b"rubbish")
     if form == "picks":
         (tmp_path / "picks.csv").write_text("station_id,phase,time\nXX.A,P,yesterday\n")
+    if form == "binary picks":
+        (tmp_path / "picks.csv").write_bytes(b"\xff\xfe\x00rubbish")
     assert run("picker", str(tmp_path)) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
