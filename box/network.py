@@ -59,7 +59,6 @@ class Ledger:
 
     picks: dict[tuple[str, str, int], Pick] = field(default_factory=dict)
     latency_s: dict[tuple[str, str, int], float] = field(default_factory=dict)
-    packets: int = 0
     pick_packets: int = 0
     pick_bytes: int = 0
 
@@ -70,7 +69,6 @@ class Ledger:
         self.pick_bytes += len(payload)
 
     def acknowledged(self, packet: Packet, time_ns: int) -> None:
-        self.packets += 1
         if packet.kind is Kind.PICK:
             network, station = packet.topic.split("/")[2:4]
             pick = decode_pick(packet.payload)
