@@ -115,7 +115,13 @@ def find_station(config: StationConfig) -> Station:
         return stations[config.id]
     if config.latitude is None or config.longitude is None:
         raise StationError(f"station.latitude, station.longitude: missing for {config.id}")
-    return Station(config.id, config.latitude, config.longitude, config.elevation_m)
+    return Station(
+        config.id,
+        config.latitude,
+        config.longitude,
+        config.elevation_m,
+        sensitivity=config.sensitivity,
+    )
 
 
 async def run_box(config: BoxConfig, clock: Clock) -> int:
@@ -135,6 +141,8 @@ async def run_box(config: BoxConfig, clock: Clock) -> int:
         config.ring_s,
         config.reorder_s,
     )
+    if not pipeline.components:
+        raise StationError(f"source.path: {config.source.path}: no channel of {config.station.id}")
     outbox = Outbox(Path(config.data_dir) / "outbox.sqlite")
     session = Session(
         BrokerAddress.parse(config.broker.url),

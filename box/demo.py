@@ -14,12 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from box.cli import BAD_ANSWER, OK
+from box.cli import BAD_ANSWER, OK, output_folder
 from box.clock import ReplayClock
 from box.config import PickingConfig
 from box.daemon import load_models
 from box.network import Network
 from box.outcome import Cloud
+from box.replay import speed
 from box.sources.replay import SegmentSource
 from box.stations import simple_station
 from ringbuffer.segment import NS
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="of the dashboard (default: any free)")
     parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated network")
-    parser.add_argument("--speed", type=float, default=None, help="times real time (default: max)")
+    parser.add_argument("--speed", type=speed, default=None, metavar="max|N", help="default: max")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     network = Network(
         stations, source.channels, load_models(PickingConfig()), None, PickingConfig()
     )
-    args.out.mkdir(parents=True, exist_ok=True)
+    output_folder(args.out)
     minutes = max(len(t.samples) / t.rate for t in simulation.traces.values()) / 60
     say = partial(print, file=sys.stderr if args.json else sys.stdout, flush=True)
     say(

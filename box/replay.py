@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--velocity", type=Path, metavar="FILE", help="lines of depth_km vp [vs]")
     parser.add_argument(
         "--speed",
-        type=_speed,
+        type=speed,
         default=None,
         metavar="max|N",
         help="times real time (default max: as fast as it goes, with the same results)",
@@ -57,16 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--s-threshold", type=_fraction, help="default: the model's own")
 
 
-def _speed(text: str) -> float | None:
+def speed(text: str) -> float | None:
     if text == "max":
         return None
     try:
-        speed = float(text)
+        value = float(text)
     except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
+        value = 0.0
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a positive number")
-    return speed
+    return value
 
 
 def _fraction(text: str) -> float:

@@ -181,19 +181,21 @@ class Stretch:
         return told if event is None else [*told, event]
 
     def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Probabilities of a window; zero beside holes, and where a filter warms up."""
+        """Probabilities of a window; zero where nothing is real, and where a component begins or
+        ends to be. What a dead component leaves of the window is judged on the others."""
         if real.all():  # as nearly always
             self._setup.counters.windows += 1
             return self._setup.models.picker.probabilities(values)
-        present = real.any(axis=0)
-        whole = real[:, present].all(axis=1) & present.any()
-        if int(whole.sum()) < MIN_REAL:
+        anything = real.any(axis=1)
+        if int(anything.sum()) < MIN_REAL:
             return np.zeros((len(values), self._vote.classes), np.float32)
         self._setup.counters.windows += 1
         probabilities = self._setup.models.picker.probabilities(values)
-        if not whole.all():
-            doubtful = np.convolve(~whole, np.ones(2 * EDGE + 1), "same") > 0.5
-            probabilities = np.where(doubtful[:, None], np.float32(0), probabilities)
+        doubtful = ~anything
+        doubtful[1:] |= (real[1:] != real[:-1]).any(axis=1)
+        if doubtful.any():
+            beside = np.convolve(doubtful, np.ones(2 * EDGE + 1), "same") > 0.5
+            probabilities = np.where(beside[:, None], np.float32(0), probabilities)
         return probabilities
 
     def _tell(self, onsets: list[Onset]) -> list[Pick | Event]:

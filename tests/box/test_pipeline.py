@@ -159,6 +159,15 @@ def test_a_dead_component_delays_the_others_by_no_more_than_the_patience(models,
     assert dead[-1].end_ns - pipeline.data_until_ns <= (REORDER_S + 2) * NS
 
 
+def test_a_component_that_dies_does_not_blind_the_others(simulation, models, station, packets):
+    arrival = truth(simulation, station, 1)
+    died_ns = arrival.p_time_ns - 10 * NS
+    left = [p for p in packets if not p.channel.endswith("E") or p.end_ns < died_ns]
+    pick = near(play(models, station, left), "P", arrival.p_time_ns)
+    assert pick is not None
+    assert PickFlag.INCOMPLETE in pick.flags
+
+
 def test_nothing_is_picked_on_the_edges_of_a_hole(simulation, models, station, packets):
     arrival = truth(simulation, station, 1)
     hole = (arrival.p_time_ns + NS // 2, arrival.p_time_ns + 3 * NS)
