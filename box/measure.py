@@ -13,22 +13,21 @@ from box.stations import Station
 from box.trace import COMPONENTS, ConditionedTrace
 from models import fmp, magnitude
 from models.conditioning import RATE
-from models.fmp import FirstMotion
+from models.fmp import FirstMotion, Polarity
 from models.magnitude import StationMagnitude
-from uplink.packets import Polarity
 
 P_SPAN = 3 * RATE  # samples after a P in which its peak velocity is sought
 S_SPAN = 5 * RATE
 AFTER = fmp.WINDOW - fmp.BEFORE  # samples from the pick on that a first motion needs
 SETTLING = 5 * RATE  # samples before a window, for the integration of accelerations
+UNKNOWN = Polarity("", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """None or empty where it cannot be told (yet)."""
 
-    polarity: Polarity = ""
-    polarity_probability: float = 0.0
+    first_motion: Polarity = UNKNOWN
     amplitude_m_s: float | None = None  # peak ground velocity
     component: int = 0  # on which it was measured
     magnitude: float | None = None
@@ -76,11 +75,9 @@ class Ruler:
         p_until = until if s_minus_p_s is None else min(until, at + round(s_minus_p_s * RATE))
         vertical = [0] if 0 in self._responses else list(self._responses)
         amplitude, component = self._peak(trace, at, min(at + P_SPAN, p_until), vertical)
-        polarity, polarity_probability = self._first_motion_at(trace, at, until)
+        first_motion = self._first_motion_at(trace, at, until)
         estimate = self._magnitude_at(trace, at, until, s_minus_p_s)
-        return Measurement(
-            polarity, polarity_probability, amplitude, component, *(estimate or (None, None))
-        )
+        return Measurement(first_motion, amplitude, component, *(estimate or (None, None)))
 
     def _velocity(
         self, trace: ConditionedTrace, first: int, last: int
@@ -109,17 +106,15 @@ class Ruler:
         peak = float(peaks[best])
         return (peak if peak > 0 else None), components[best]
 
-    def _first_motion_at(
-        self, trace: ConditionedTrace, at: int, until: int
-    ) -> tuple[Polarity, float]:
+    def _first_motion_at(self, trace: ConditionedTrace, at: int, until: int) -> Polarity:
         if self._up == 0 or until < at + AFTER:
-            return "", 0.0
+            return UNKNOWN
         try:
             values, real = trace.window(at + AFTER, fmp.BEFORE + AFTER)
         except IndexError:
-            return "", 0.0
+            return UNKNOWN
         if not real[:, 0].all():
-            return "", 0.0
+            return UNKNOWN
         return self._first_motion.classify(self._up * values[:, 0])
 
     def _magnitude_at(

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from cloud.model import Phase, Pick
+from cloud.model import Clarity, Phase, Pick
 from cloud.outputs import write_outputs
 from cloud.plots import plot_map
 from cloud.service import find_events
@@ -21,6 +21,13 @@ from cloud.travel_times import travel_times
 from cloud.velocity import VelocityError, VelocityModel
 
 PHASES: dict[str, Phase] = {"P": "P", "S": "S"}
+CLARITIES: dict[str, Clarity] = {
+    "": "",
+    "impulsive": "impulsive",
+    "i": "impulsive",
+    "emergent": "emergent",
+    "e": "emergent",
+}
 
 
 class PickFileError(ValueError):
@@ -31,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Events from a list of picks. PICKS.csv has the columns station_id, phase (P or S) and"
         " time (ISO 8601, UTC), and, where known, channel_id, probability, polarity (up or down),"
-        " polarity_probability, amplitude_m_s, magnitude, magnitude_error, clock_uncertainty_s."
-        " The order of its lines does not matter."
+        " polarity_probability, clarity (impulsive or emergent), amplitude_m_s, magnitude,"
+        " magnitude_error, clock_uncertainty_s. The order of its lines does not matter."
     )
     parser.add_argument("picks", type=Path, metavar="PICKS.csv")
     parser.add_argument(
@@ -121,6 +128,9 @@ def _pick(row: dict[str, str]) -> Pick:
         raise ValueError(f"phase: {phase!r} is neither P nor S")
     if polarity and polarity.lower() not in POLARITIES:
         raise ValueError(f"polarity: {polarity!r} is neither up nor down")
+    clarity = row.get("clarity", "").lower()
+    if clarity not in CLARITIES:
+        raise ValueError(f"clarity: {clarity!r} is neither impulsive nor emergent")
     time_ns = _time_ns(row["time"])
     return Pick(
         pick_id=f"{station_id}/{phase}/{time_ns}",
@@ -133,6 +143,7 @@ def _pick(row: dict[str, str]) -> Pick:
         polarity_probability=_number(
             row, "polarity_probability", 0.0, 1.0, 1.0 if polarity else 0.0
         ),
+        clarity=CLARITIES[clarity],
         amplitude_m_s=_optional(row, "amplitude_m_s", 0.0, 100.0),
         magnitude=_optional(row, "magnitude", -5.0, 11.0),
         magnitude_error=_optional(row, "magnitude_error", 0.0, 5.0),

@@ -18,7 +18,7 @@ import msgspec
 
 from cloud.model import Event, Pick, Station
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packet (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS pick (
     channel_id TEXT NOT NULL,
     polarity INTEGER NOT NULL,
     polarity_probability REAL NOT NULL,
+    clarity TEXT NOT NULL,
     amplitude_m_s REAL,
     magnitude REAL,
     magnitude_error REAL,

@@ -141,6 +141,7 @@ def model_pick(station_id: str, packet: packets.Pick) -> Pick:
         channel_id=f"{station_id}.{packet.channel}" if packet.channel else "",
         polarity={"up": 1, "down": -1, "": 0}[packet.polarity],
         polarity_probability=packet.polarity_probability,
+        clarity=packet.clarity,
         amplitude_m_s=packet.amplitude_m_s,
         magnitude=packet.magnitude,
         magnitude_error=packet.magnitude_error,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Phase = Literal["P", "S"]
+Clarity = Literal["impulsive", "emergent", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Pick:
     channel_id: str = ""  # NET.STA.LOC.CHA
     polarity: int = 0  # 1 up, -1 down, 0 undecided
     polarity_probability: float = 0.0
+    clarity: Clarity = ""  # of the first motion
     amplitude_m_s: float | None = None
     magnitude: float | None = None
     magnitude_error: float | None = None

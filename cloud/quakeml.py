@@ -140,6 +140,7 @@ def _pick(name: str, pick: Pick) -> Any:
         ),
         phase_hint=pick.phase,
         polarity=POLARITIES[pick.polarity],
+        onset=pick.clarity or None,
         evaluation_mode="automatic",
         evaluation_status="preliminary" if pick.provisional else None,
         comments=_comments(

@@ -17,6 +17,8 @@ BEFORE = 64  # of them before the pick
 QUIET = 48  # first samples of the window, before any onset, which tell the noise
 CHANNELS = 2
 CLASSES = ("up", "down", "undecided")
+CLARITIES = ("impulsive", "emergent")
+Clarity = Literal["impulsive", "emergent", ""]
 NORMALISATION = (
     "x / max|x| and asinh(x / s) / asinh(max|x| / s), s the standard deviation of the first "
     f"{QUIET} samples"
@@ -25,10 +27,15 @@ Floats = NDArray[np.float32]
 
 
 class Polarity(NamedTuple):
-    """`probability` is that of `polarity`, or of "undecided" where that is empty."""
+    """`probability` is that of `polarity`, or of "undecided" where that is empty.
+
+    `clarity` tells how the onset begins, whether or not it can be read; it is empty where the
+    window or the artefact does not tell.
+    """
 
     polarity: Literal["up", "down", ""]
     probability: float
+    clarity: Clarity = ""
 
 
 class FirstMotion:
@@ -49,21 +56,35 @@ class FirstMotion:
         down and nothing else. Undecided below the card's threshold, and for a window that is
         flat or not finite. Raises ValueError for another shape.
         """
-        up, down, undecided = self.probabilities(window)
+        (up, down, undecided), impulsive = self.judge(window)
+        clarity: Clarity = ""
+        if impulsive is not None:
+            clarity = "impulsive" if impulsive >= 0.5 else "emergent"
         if max(up, down) < self.threshold:
-            return Polarity("", undecided)
-        return Polarity("up", up) if up > down else Polarity("down", down)
+            return Polarity("", undecided, clarity)
+        return Polarity("up", up, clarity) if up > down else Polarity("down", down, clarity)
 
     def probabilities(self, window: NDArray[Any]) -> tuple[float, float, float]:
         """Probabilities of up, down and undecided; they add up to 1."""
+        return self.judge(window)[0]
+
+    def judge(self, window: NDArray[Any]) -> tuple[tuple[float, float, float], float | None]:
+        """Probabilities of up, down and undecided, and that of an impulsive beginning.
+
+        The latter is None for a window that is flat or not finite, and where the artefact does
+        not tell.
+        """
         seen = normalise(window)
         if seen is None:
-            return 0.0, 0.0, 1.0
-        (straight,) = self._model.run(seen[None])
-        (mirrored,) = self._model.run(-seen[None])
+            return (0.0, 0.0, 1.0), None
+        straight, *clear = self._model.run(seen[None])
+        mirrored, *clear_too = self._model.run(-seen[None])
         both = straight[0] + mirrored[0, [1, 0, 2]]
         up, down, undecided = (float(value) for value in both / both.sum())
-        return up, down, undecided
+        if not clear:
+            return (up, down, undecided), None
+        impulsive, emergent = clear[0][0] + clear_too[0][0]
+        return (up, down, undecided), float(impulsive / (impulsive + emergent))
 
 
 def normalise(window: NDArray[Any]) -> Floats | None:

@@ -17,6 +17,7 @@ import msgspec
 MAX_PICK_BYTES = 48
 Phase = Literal["P", "S"]
 Polarity = Literal["up", "down", ""]
+Clarity = Literal["impulsive", "emergent", ""]
 _Packet = TypeVar("_Packet")
 # times end in 2116, so that no sum of a time and an offset leaves the 64 bits of a time stamp
 _Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -55,6 +56,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     spread: float = 0.0  # 0..1, interquartile range of that vote
     polarity: Polarity = ""
     polarity_probability: float = 0.0  # 0..1; of `polarity`, or of "undecided" where that is empty
+    clarity: Clarity = ""  # of the first motion
     amplitude_m_s: float | None = None  # peak ground velocity in the measuring window, m/s
     magnitude: float | None = None  # station magnitude
     magnitude_error: float | None = None  # its standard deviation
@@ -64,7 +66,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _WirePick(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What a pick is on the wire. At most 46 bytes: see `MAX_PICK_BYTES` and its test."""
+    """What a pick is on the wire. At most 47 bytes: see `MAX_PICK_BYTES` and its test."""
 
     id: _Time
     revision: Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -80,11 +82,13 @@ class _WirePick(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     clock_us: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     channel: Annotated[str, msgspec.Meta(max_length=6)]
     flags: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    clarity: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0  # older boxes do not send it
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_pick = msgspec.msgpack.Decoder(_WirePick).decode
 _POLARITY: tuple[Polarity, ...] = ("", "up", "down")  # indexed by 0, 1, −1
+_CLARITY: tuple[Clarity, ...] = ("", "impulsive", "emergent")
 
 
 def _decode(kind: str, decoder: Callable[[bytes], _Packet], payload: bytes) -> _Packet:
@@ -131,6 +135,7 @@ def _wire_pick(pick: Pick) -> _WirePick:
         round(min(1e6 * pick.clock_uncertainty_s, 2**32 - 1)),
         pick.channel,
         int(pick.flags),
+        _CLARITY.index(pick.clarity),
     )
 
 
@@ -146,6 +151,7 @@ def decode_pick(payload: bytes) -> Pick:
         spread=wire.spread / 127,
         polarity=_POLARITY[wire.polarity],
         polarity_probability=wire.polarity_probability / 127,
+        clarity=_CLARITY[wire.clarity],
         amplitude_m_s=None if wire.amplitude is None else 10 ** (wire.amplitude / 1000),
         magnitude=None if wire.magnitude is None else wire.magnitude / 100,
         magnitude_error=None if wire.magnitude_error is None else wire.magnitude_error / 50,

@@ -111,6 +111,17 @@ def test_a_pick_given_twice_counts_once(tmp_path: Path) -> None:
     assert (pick.polarity, pick.polarity_probability, pick.probability) == (-1, 1.0, 0.5)
 
 
+def test_clarity_is_read_where_the_list_tells_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    head, row = "station_id,phase,time,clarity\n", "XX.A,P,2019-07-04T17:00:0{}Z,{}\n"
+    rows = (row.format(*values) for values in ((0, "impulsive"), (1, "E"), (2, "")))
+    path.write_text(head + "".join(rows))
+    assert [pick.clarity for pick in read_picks(path)] == ["impulsive", "emergent", ""]
+    path.write_text(head + row.format(0, "sharp"))
+    with pytest.raises(PickFileError, match=r"p\.csv:2: clarity: 'sharp' is neither"):
+        read_picks(path)
+
+
 def _time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 

@@ -23,6 +23,7 @@ PICK = Pick(
     channel_id="XX.AAA.00.HHZ",
     polarity=-1,
     polarity_probability=0.9,
+    clarity="impulsive",
     amplitude_m_s=1.5e-6,
     magnitude=2.25,
     magnitude_error=0.3,

@@ -58,6 +58,7 @@ def pick(
             time_ns=id + 1000 * revision,
             probability=probability,
             polarity="down",
+            clarity="emergent",
             channel="00.HHZ",
             flags=flags,
         )
@@ -89,6 +90,7 @@ def test_a_pick_is_added_revised_and_retracted() -> None:
             time_ns=NOON + 1000,
             channel_id="XX.AAA.00.HHZ",
             polarity=-1,
+            clarity="emergent",
         )
     ]
     told = [ingest.receive(PICKS, pick(revision=2, flags=PickFlag.RETRACTED), 3)]

@@ -48,6 +48,7 @@ def test_a_table_has_other_columns_than_promised(tmp_path: Path, event: Event) -
         "clock_uncertainty_s": "0.000000",
         "event_id": "",
         "published_latency_s": "0.250",
+        "clarity": "",
     }
     assert rows[1]["event_id"] == event.event_id
     assert rows[1]["polarity"] in ("up", "down")
@@ -110,6 +111,7 @@ def test_the_catalogue_loses_something_on_the_way_through_obspy(
         assert pick.phase_hint == arrival.phase == ours.pick.phase
         expected = {1: "positive", -1: "negative", 0: "undecidable"}[ours.pick.polarity]
         assert pick.polarity == expected
+        assert (pick.onset or "") == ours.pick.clarity
         assert arrival.distance * 111.195 == pytest.approx(ours.distance_km, abs=0.001)
         assert arrival.azimuth == pytest.approx(ours.azimuth_deg, abs=0.01)
         assert arrival.takeoff_angle == pytest.approx(ours.takeoff_deg, abs=0.01)

@@ -76,10 +76,10 @@ def test_size_and_offset_of_the_unit_do_not_matter(model: FirstMotion, onsets: l
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_flat_or_broken_window_is_undecided(model: FirstMotion, value: float) -> None:
     window = np.full(WINDOW, value, np.float32)
-    assert model.classify(window) == ("", 1.0)
+    assert model.classify(window) == ("", 1.0, "")
     window = np.random.default_rng(0).standard_normal(WINDOW).astype(np.float32)
     window[3] = np.nan
-    assert model.classify(window) == ("", 1.0)
+    assert model.classify(window) == ("", 1.0, "")
 
 
 def test_silence_before_the_onset_is_no_division_by_zero(

@@ -34,6 +34,7 @@ picks = st.builds(
     spread=LEVELS,
     polarity=st.sampled_from(["up", "down", ""]),
     polarity_probability=LEVELS,
+    clarity=st.sampled_from(["impulsive", "emergent", ""]),
     amplitude_m_s=st.none() | st.floats(1e-30, 1e30),
     magnitude=st.none() | st.floats(-10.0, 12.0),
     magnitude_error=st.none() | st.floats(0.0, 1e6),
@@ -49,7 +50,7 @@ def test_a_pick_survives_the_wire_in_at_most_48_bytes(pick: Pick) -> None:
     payload = packets.encode_pick(pick)
     back = packets.decode_pick(payload)
     assert len(payload) <= packets.MAX_PICK_BYTES
-    exact = ("id", "revision", "phase", "time_ns", "polarity", "channel", "flags")
+    exact = ("id", "revision", "phase", "time_ns", "polarity", "clarity", "channel", "flags")
     assert [getattr(back, f) for f in exact] == [getattr(pick, f) for f in exact]
     assert back.probability == pytest.approx(pick.probability, abs=0.5 / 255)
     assert back.spread == pytest.approx(pick.spread, abs=0.51 / 127)
