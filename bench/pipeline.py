@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from box.channels import ChannelFeed, choose_channels
+from box.channels import ChannelFeed
 from box.clock import ReplayClock
 from box.config import PickingConfig
 from box.daemon import load_models
@@ -27,6 +27,7 @@ from box.stretch import KEPT, Models
 from box.trace import ConditionedTrace
 from converters.simulator import NetworkConfig, Simulation, simulate
 from models.picker import Picker
+from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
 
 RUNS = 5

@@ -6,11 +6,11 @@ packets, to the bit, however fast they come.
 
 from __future__ import annotations
 
-from box.channels import choose_channels
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.stations import Station
 from box.stretch import Counters, Models, Setup, Stretch
 from models.conditioning import MIN_RATE
+from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
 from uplink.packets import Event, Pick
 

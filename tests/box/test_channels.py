@@ -6,9 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from box.channels import BREAKS, ChannelFeed, choose_channels
+from box.channels import BREAKS, ChannelFeed
 from box.trace import ConditionedTrace
 from models.conditioning import Conditioner
+from ringbuffer.channels import choose_channels
 from ringbuffer.segment import NS, Flag, Segment
 
 RATE = Fraction(100)
