@@ -23,10 +23,10 @@ from box.network import REORDER_S, RING_S, Network
 from box.outcome import Cloud
 from box.sources.replay import SegmentSource, in_time_order
 from box.stations import simple_station
-from box.stretch import KEPT, Models
+from box.stretch import BEHIND, Models
 from box.trace import ConditionedTrace
 from converters.simulator import NetworkConfig, Simulation, simulate
-from models.picker import Picker
+from models.picker import WINDOW, Picker
 from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
 
@@ -49,7 +49,8 @@ def condition(traces: dict[str, Segment]) -> float:
     """CPU seconds from packets to conditioned samples."""
     components = choose_channels(list(traces))
     feeds: dict[str, ChannelFeed] = {}
-    store = ConditionedTrace(min(trace.start_ns for trace in traces.values()), KEPT)
+    start_ns = min(trace.start_ns for trace in traces.values())
+    store = ConditionedTrace(start_ns, WINDOW + BEHIND)
     started = time.thread_time()
     for packet in in_time_order([trace] for trace in traces.values()):
         channel = packet.channel

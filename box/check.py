@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from box.cli import OK, USAGE
 from box.config import BoxConfig
-from box.daemon import find_station, load_models
+from box.daemon import BUILT_IN, find_station, load_model
 from box.stations import StationError
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, load_config
@@ -63,7 +64,13 @@ def _is_for_a_box(path: Path) -> bool:
 def _check_box(config: BoxConfig) -> list[str]:
     problems = [
         *_attempt("station", lambda: find_station(config.station), StationError),
-        *_attempt("picking", lambda: load_models(config.picking), ModelError),
+        *(
+            line
+            for field in BUILT_IN
+            for line in _attempt(
+                f"picking.{field}", partial(load_model, config.picking, field), ModelError
+            )
+        ),
         *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
     ]
     if not Path(config.source.path).exists():

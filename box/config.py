@@ -42,7 +42,7 @@ class PickingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     merge: Merge = "median"
     p_threshold: Fraction01 | None = None
     s_threshold: Fraction01 | None = None
-    picker: str | None = None  # model file in place of the built-in one
+    picker: str | None = None  # model file, its card beside it, in place of the built-in one
     first_motion: str | None = None
     magnitude: str | None = None
 

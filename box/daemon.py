@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from box.clock import Clock, ReplayClock, SystemClock
 from box.config import BoxConfig, PickingConfig, StationConfig
@@ -28,6 +29,11 @@ from uplink.session import Session
 from uplink.topics import topic
 
 _log = logging.getLogger(__name__)
+BUILT_IN: dict[str, tuple[Callable[[Path], Any], Path]] = {  # in the order of `Models`
+    "picker": (Picker, PICKER),
+    "first_motion": (FirstMotion, FMP),
+    "magnitude": (StationMagnitude, MAGNITUDE),
+}
 DRAIN_S = 10.0  # for what is left in the outbox when the daemon is told to stop
 
 
@@ -83,11 +89,13 @@ class Box:
 
 def load_models(picking: PickingConfig) -> Models:
     """The models of a configuration. Raises ModelError for one that cannot be used."""
-    return Models(
-        Picker(Path(picking.picker or PICKER)),
-        FirstMotion(Path(picking.first_motion or FMP)),
-        StationMagnitude(Path(picking.magnitude or MAGNITUDE)),
-    )
+    return Models(*(load_model(picking, field) for field in BUILT_IN))
+
+
+def load_model(picking: PickingConfig, field: str) -> Any:
+    """The model that a field of the configuration names, or the built-in one."""
+    kind, built_in = BUILT_IN[field]
+    return kind(Path(getattr(picking, field) or built_in))
 
 
 def birth(station: Station, channels: list[str], models: Models) -> Presence:

@@ -12,8 +12,9 @@ from models.peaks import SEPARATION, find_peaks
 from uplink.packets import Phase
 
 # Ages in seconds (strides since the onset's block was newest) at which an onset is looked at
-# again. Early ones matter for warning, late ones change little, and each revision costs air time.
-REVISE_AT = frozenset((0, 1, 2, 3, 5, 8, 12, 20, 29))
+# again, besides that at which its vote is complete. Early ones matter for warning, late ones change
+# little, and each revision costs air time.
+REVISE_AT = frozenset((0, 1, 2, 3, 5, 8, 12, 20))
 KEEP = 0.5  # of the threshold: what an onset once seen needs so as to live on until the end
 
 
@@ -42,6 +43,8 @@ class OnsetTracker:
         self.klass = klass
         self.threshold = threshold
         self._vote = vote
+        self._complete = vote.blocks - 1  # age of an onset's block when it has had all its votes
+        self._revise_at = REVISE_AT | {self._complete}
         self._open: list[Onset] = []
 
     def update(self) -> list[Onset]:
@@ -72,7 +75,7 @@ class OnsetTracker:
         run: list[int] = []
         for block in [*sorted(active), None]:
             if run and (block is None or block > run[-1] + 1):
-                if any(newest - b in REVISE_AT for b in run):
+                if any(newest - b in self._revise_at for b in run):
                     yield max(run[0] - 1, oldest), min(run[-1] + 1, newest)
                 run = []
             if block is not None:
@@ -104,7 +107,7 @@ class OnsetTracker:
             age = self._vote.newest - int(index) // STRIDE
             if known is None:
                 # What reaches the threshold only after its vote is complete was voted down before.
-                if height < self.threshold or age >= self._vote.blocks - 1:
+                if height < self.threshold or age >= self._complete:
                     continue
                 known = Onset(self.phase, index, height, 0.0, first_index=index)
                 self._open.append(known)
@@ -113,7 +116,7 @@ class OnsetTracker:
             block, sample = divmod(round(index), STRIDE)
             if block <= self._vote.newest:
                 known.spread = self._vote.spread(block, sample, self.klass)
-            if age >= self._vote.blocks - 1:
+            if age >= self._complete:
                 known.settled = height >= self.threshold
                 known.retracted = not known.settled
         return sorted(here, key=lambda onset: onset.index)

@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print summary.json, nothing else")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="faults to inject (YAML)")
-    parser.add_argument("--picker", metavar="FILE", help="picker in place of the built-in one")
+    for field, name in (("picker", "picker"), ("first-motion", "first-motion model")):
+        parser.add_argument(
+            f"--{field}",
+            metavar="FILE",
+            help=f"{name} in place of the built-in one, as `diting convert` leaves it",
+        )
     parser.add_argument("--merge", choices=("median", "max", "mean"), default="median")
     parser.add_argument("--p-threshold", type=_fraction, help="default: the model's own")
     parser.add_argument("--s-threshold", type=_fraction, help="default: the model's own")
@@ -92,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         p_threshold=args.p_threshold,
         s_threshold=args.s_threshold,
         picker=args.picker,
+        first_motion=args.first_motion,
     )
     models = load_models(picking)
     clock = ReplayClock(args.speed)

@@ -19,11 +19,11 @@ from box.vote import STRIDE, Vote
 from models.conditioning import RATE, Conditioner
 from models.fmp import FirstMotion
 from models.magnitude import StationMagnitude
-from models.picker import Picker
+from models.picker import LABELS, Picker
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Phase, Pick, PickFlag
 
-KEPT = 90 * RATE  # conditioned samples at hand: a window, and the records of its oldest picks
+BEHIND = 60 * RATE  # conditioned samples kept beyond a window: the records of its oldest picks
 EDGE = RATE // 2  # samples on either side of a hole in which nothing is picked
 MIN_REAL = 5 * RATE  # samples of a window that must be real for it to be judged
 NEAR = 3 * RATE  # samples from a hole within which a pick says so
@@ -101,24 +101,21 @@ class Stretch:
             component: channel.split(".", 2)[2] for channel, component in setup.components.items()
         }
         models, picking, trigger = setup.models, setup.picking, setup.trigger
-        card = models.picker.card
-        self._window = card.inputs[0].shape[1]
-        outputs = list(card.outputs[0].labels)
-        self._detection = outputs.index("detection")
-        self._vote = Vote(self._window, len(outputs), picking.merge)
+        self._window = models.picker.window
+        self._vote = Vote(self._window, len(LABELS), picking.merge)
         thresholds: dict[Phase, float] = {
-            "P": picking.p_threshold or card.thresholds["P"],
-            "S": picking.s_threshold or card.thresholds["S"],
+            "P": picking.p_threshold or models.picker.thresholds["P"],
+            "S": picking.s_threshold or models.picker.thresholds["S"],
         }
         self._trackers = [
-            OnsetTracker(phase, outputs.index(phase), threshold, self._vote)
+            OnsetTracker(phase, LABELS.index(phase), threshold, self._vote)
             for phase, threshold in thresholds.items()
         ]
         self._trigger = Trigger(trigger.on, trigger.off, trigger.off_after_s, trigger.longest_s)
         # The grid runs through the first channel's samples less the delay of their filters: to
         # round that to the grid would shift every pick by up to 5 ms.
         delay_ns = round(Conditioner(first.rate).delay_s * NS)
-        self._trace = ConditionedTrace(first.start_ns - delay_ns, KEPT)
+        self._trace = ConditionedTrace(first.start_ns - delay_ns, self._window + BEHIND)
         self._ruler = Ruler(
             setup.station, setup.components, first.start_ns, models.first_motion, models.magnitude
         )
@@ -141,7 +138,7 @@ class Stretch:
             self._feeds[segment.channel] = feed
         else:
             hole = self._trace.index_of(segment.start_ns) - max(self._trace.ends)
-            if hole > KEPT - self._window or feed.append(segment) & BREAKS:
+            if hole > BEHIND or feed.append(segment) & BREAKS:
                 return False
         feed.pump(self._trace)
         return True
@@ -293,7 +290,7 @@ class Stretch:
         block = self._judged // STRIDE - 1 - DETECTION_AGE
         if block < 0:
             return None
-        level = float(self._vote.merged(block, self._detection).max())
+        level = float(self._vote.merged(block, LABELS.index("detection")).max())
         p_id, s_id = (
             max(
                 (r.id for o, r in self._told.items() if o.phase == phase and o.block >= block),

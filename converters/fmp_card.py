@@ -7,7 +7,7 @@ from typing import Any
 
 from converters.datasets import is_test_fold, read_continuous, read_seisbench
 from converters.score_fmp import compare
-from models.card import Card, Dataset, Input, Tensor
+from models.card import Card, Dataset, Input, Output
 from models.conditioning import BAND_HZ, RATE
 from models.fmp import CHANNELS, CLASSES, NORMALISATION, WINDOW, FirstMotion
 
@@ -80,7 +80,7 @@ def fmp_card(decided: float, scores: dict[str, Any]) -> Card:
                 normalisation=NORMALISATION,
             ),
         ),
-        outputs=(Tensor(name="probabilities", shape=(1, len(CLASSES)), labels=CLASSES),),
+        outputs=(Output(name="probabilities", shape=(1, len(CLASSES)), labels=CLASSES),),
         training_data=TRAINING_DATA,
         held_out=HELD_OUT,
         thresholds={"decided": decided},

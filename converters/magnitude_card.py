@@ -10,7 +10,7 @@ from converters.datasets import is_test_fold, read_continuous
 from converters.magnitude_data import catalogued
 from converters.picked import picked
 from converters.score_magnitude import compare
-from models.card import Card, Dataset, Input, Tensor
+from models.card import Card, Dataset, Input, Output
 from models.conditioning import BAND_HZ, RATE
 from models.magnitude import BINS, SCALARS, StationMagnitude
 
@@ -85,8 +85,8 @@ def magnitude_card(scores: dict[str, Any]) -> Card:
             ),
         ),
         outputs=(
-            Tensor(name="residual", shape=(1, 1), units="magnitude"),
-            Tensor(name="log_sigma", shape=(1, 1), units="natural logarithm of magnitude"),
+            Output(name="residual", shape=(1, 1), units="magnitude"),
+            Output(name="log_sigma", shape=(1, 1), units="natural logarithm of magnitude"),
         ),
         training_data=TRAINING_DATA,
         held_out=HELD_OUT,

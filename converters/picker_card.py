@@ -14,7 +14,7 @@ from converters.datasets import is_test_fold, read_continuous, read_seisbench
 from converters.picker_labels import PHASES, QUIET, validation_set
 from converters.score_picker import Voted, compare, sweep, vote_all
 from converters.voting import vote
-from models.card import Card, Dataset, Input, Tensor, write_card
+from models.card import Card, Dataset, Input, Output, write_card
 from models.conditioning import BAND_HZ, RATE
 from models.peaks import find_peaks
 from models.picker import NORMALISATION, WINDOW, Picker
@@ -101,7 +101,7 @@ def picker_card(thresholds: dict[str, float], scores: dict[str, Any]) -> Card:
             ),
         ),
         outputs=(
-            Tensor(name="probabilities", shape=(1, WINDOW, 3), labels=(*PHASES, "detection")),
+            Output(name="probabilities", shape=(1, WINDOW, 3), labels=(*PHASES, "detection")),
         ),
         training_data=TRAINING_DATA,
         held_out=HELD_OUT,

@@ -8,36 +8,62 @@ artefacts of this folder with their hashes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 MODELS = Path(__file__).resolve().parent
 MANIFEST = MODELS / "manifest.json"
-MAX_BYTES = 500_000  # of an artefact; what a box loads in a blink and a radio link can carry
+MAX_BYTES = 500_000  # of an artefact that ships; loaded in a blink, carried by a radio link
 
 
 class CardError(Exception):
     """A card or manifest that is missing or wrong; the message names file and field."""
 
 
+Normalisation = Literal[
+    "none",
+    # of a picker's window (models.picker); the mean of each component goes in any case
+    "standard per component",  # over its standard deviation
+    "standard per window",  # over the standard deviation of all components
+    "peak per component",  # over its largest absolute value
+    "peak per window",  # over the largest absolute value of all components
+    # of a first motion's vertical, which becomes two channels (models.fmp)
+    "linear and logarithmic",
+    "standard and sign",
+    # of a magnitude's record (models.magnitude)
+    "by the peak of the record from P on",
+]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
 class Tensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input or output of a model, in the order of the artefact."""
 
     name: str
-    shape: tuple[int, ...]  # batch first
+    shape: tuple[Annotated[int, msgspec.Meta(ge=1)], ...]  # batch first
     dtype: Literal["int8", "float32"] = "int8"
-    labels: tuple[str, ...] = ()  # of the last axis
+    labels: tuple[str, ...] = ()  # of the axis of components or classes; the other is time
     units: str = ""
 
 
 class Input(Tensor, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An input and how samples become it."""
 
-    rate_hz: float = 100.0
-    band_hz: tuple[float, float] = (1.0, 45.0)
-    normalisation: str = "none"
+    rate_hz: Positive = 100.0
+    band_hz: tuple[Positive, Positive] = (1.0, 45.0)
+    normalisation: Normalisation = "none"
+
+
+class Output(Tensor, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An output and how it becomes probabilities."""
+
+    activation: Literal["none", "sigmoid", "softmax"] = "none"  # that is still to be applied
+    start: Annotated[int, msgspec.Meta(ge=0)] = 0  # sample of the input where it begins
+    step: Annotated[int, msgspec.Meta(ge=1)] = 1  # samples of the input from one to the next
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,12 +84,21 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     description: str
     licence: str
     inputs: tuple[Input, ...]
-    outputs: tuple[Tensor, ...]
+    outputs: tuple[Output, ...]
     training_data: tuple[Dataset, ...]
     held_out: tuple[Dataset, ...]  # never trained on; `use` tells what else they decided
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
     scores: dict[str, Any] = {}  # data set -> figures, of the artefact and of its float parent
     limits: tuple[str, ...] = ()  # what it is known to do badly
+
+
+_BEFORE_THEY_HAD_NAMES = {
+    b"per component (x - mean) / std over the window; zeros where std is 0": (
+        b"standard per component"
+    ),
+    b"x / max|x| and asinh(x / s) / asinh(max|x| / s), s the standard deviation of the first 48 "
+    b"samples": b"linear and logarithmic",
+}
 
 
 def card_path(artefact: Path) -> Path:
@@ -78,7 +113,7 @@ def sha256(path: Path) -> str:
 
 def read_card(artefact: Path) -> Card:
     """The card beside an artefact; CardError where it is missing or malformed."""
-    card: Card = _read(card_path(artefact), Card)
+    card: Card = _read(card_path(artefact), Card, _BEFORE_THEY_HAD_NAMES)
     return card
 
 
@@ -100,9 +135,12 @@ def write_manifest(path: Path = MANIFEST) -> None:
     _write(path, {file.name: sha256(file) for file in sorted(path.parent.glob("*.tflite"))})
 
 
-def _read(path: Path, kind: Any) -> Any:
+def _read(path: Path, kind: Any, renamed: Mapping[bytes, bytes] = MappingProxyType({})) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        content = path.read_bytes()
+        for old, new in renamed.items():
+            content = content.replace(old, new)
+        return msgspec.json.decode(content, type=kind)
     except OSError as error:
         raise CardError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
