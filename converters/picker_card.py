@@ -146,7 +146,7 @@ def measure(picker: Picker, thresholds: dict[str, float], data: Path) -> dict[st
         ),
         "ncedc_stead, test fold": {
             **compare(vote_all(picker.probabilities, ncedc_stead), thresholds),
-            "recall_by_position": sweep(picker.probabilities, ncedc_stead, thresholds["P"]),
+            "by_p_position_s": sweep(picker.probabilities, ncedc_stead, thresholds),
         },
         "diting_sichuan": compare(vote_all(picker.probabilities, sichuan), thresholds),
     }

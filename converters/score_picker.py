@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from converters.datasets import Record, read_records
+from converters.progress import watched
 from converters.voting import Floats, vote
 from models.conditioning import RATE
 from models.peaks import find_peaks
@@ -20,12 +20,25 @@ from models.picker import WINDOW, Picker
 PHASES = ("P", "S")
 TOLERANCE_S = 0.5
 AROUND_S = 10.0  # of a labelled record, only this much around its arrivals is known to be complete
-POSITIONS_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 28.0, 29.0, 29.5)
+POSITIONS_S = tuple(range(2, 29, 2))  # of P in the window
+Probabilities = Callable[[Floats], Floats]  # a picker's, (3000, 3) -> (3000, 3)
+Positions = dict[str, dict[str, dict[str, Any]]]  # phase -> position of P (s) -> figures
+
+
+class Picked(Protocol):
+    """A recording, what its labels say and what a picker found."""
+
+    @property
+    def labels(self) -> Mapping[str, list[float]]:
+        """Phase -> seconds after the first sample."""
+
+    def picks(self, phase: str, threshold: float) -> list[float]:
+        """Seconds after the first sample, within the part where labels are complete."""
 
 
 @dataclass(frozen=True)
 class Voted:
-    """A recording, what its labels say and what the picker voted."""
+    """A recording with the whole vote of a picker."""
 
     labels: dict[str, list[float]]  # phase -> seconds
     span: tuple[float, float]  # seconds: the part in which labels are complete
@@ -33,10 +46,14 @@ class Voted:
     delay_s: float
 
     def picks(self, phase: str, threshold: float) -> list[float]:
-        """Seconds after the first sample."""
-        peaks = find_peaks(self.curves[:, PHASES.index(phase)], threshold)
-        times = [at / RATE - self.delay_s for at, _ in peaks]
-        return [t for t in times if self.span[0] <= t < self.span[1]]
+        """Seconds after the first sample, within the span."""
+        return [at for at, _ in self.peaks(phase, threshold)]
+
+    def peaks(self, phase: str, threshold: float) -> list[tuple[float, float]]:
+        """The same, each with its probability."""
+        found = find_peaks(self.curves[:, PHASES.index(phase)], threshold)
+        times = [(at / RATE - self.delay_s, height) for at, height in found]
+        return [(t, height) for t, height in times if self.span[0] <= t < self.span[1]]
 
 
 @dataclass
@@ -47,11 +64,10 @@ class Tally:
     picks: int = 0
     residuals: list[float] = field(default_factory=list)  # pick − label, s
 
-    def figures(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         hits = len(self.residuals)
         recall = hits / self.labels if self.labels else None
         precision = hits / self.picks if self.picks else None
-        found = np.array(self.residuals) if hits else np.array([np.nan])
         return {
             "labels": self.labels,
             "picks": self.picks,
@@ -59,6 +75,13 @@ class Tally:
             "precision": _rounded(precision),
             "recall": _rounded(recall),
             "f1": _rounded(2 * hits / (self.labels + self.picks) if hits else 0.0),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        hits = len(self.residuals)
+        found = np.array(self.residuals) if hits else np.array([np.nan])
+        return {
+            **self.counts(),
             "residual_mean_s": _rounded(float(found.mean())) if hits else None,
             "residual_std_s": _rounded(float(found.std())) if hits else None,
             "residual_mae_s": _rounded(float(np.abs(found).mean())) if hits else None,
@@ -74,7 +97,7 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
     picker = Picker(artefact)
     records = list(read_records(dataset))
     began = time.process_time()
-    voted = vote_all(picker.probabilities, records)
+    voted = vote_all(picker.probabilities, watched(records, artefact.name))
     windows = sum(1 + (len(v.curves) - WINDOW) // RATE for v in voted)
     spent = time.process_time() - began
     figures = {
@@ -82,7 +105,7 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
         "model": f"{picker.card.name} {picker.card.version} {picker.card.sha256[:12]}",
         "engine": picker.engine,
         "records": len(voted),
-        "cpu_ms_per_window": round(1e3 * spent / windows, 3),  # voting included
+        "cpu_ms_per_window": round(1e3 * spent / windows, 3) if windows else None,  # with voting
         "threshold": threshold,
         **compare(voted, dict.fromkeys(PHASES, threshold)),
         "card": {
@@ -90,28 +113,36 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
             **compare(voted, picker.thresholds),
         },
     }
-    if not any(record.continuous for record in records):
-        figures["recall_by_position"] = sweep(picker.probabilities, records, threshold)
-    return figures
+    by_position = sweep(picker.probabilities, records, dict.fromkeys(PHASES, threshold))
+    return figures | ({"by_p_position_s": by_position} if by_position else {})
 
 
-def vote_all(picker: Callable[[Floats], Floats], records: Iterable[Record]) -> list[Voted]:
+def vote_all(picker: Probabilities, records: Iterable[Record]) -> list[Voted]:
     """Every record of at least one window, picked as a box would, ready to be compared."""
     voted = []
     for record in records:
         samples = record.conditioned()
         if len(samples) < WINDOW:
             continue
-        labels = {p: [a.seconds for a in record.arrivals if a.phase == p] for p in PHASES}
-        span = (0.0, np.inf)
-        if record.arrivals and not record.continuous:
-            known = [a.seconds for a in record.arrivals]
-            span = (min(known) - AROUND_S, max(known) + AROUND_S)
-        voted.append(Voted(labels, span, vote(picker, samples), record.delay_s))
+        curves = vote(picker, samples)
+        voted.append(Voted(labels_of(record), span_of(record), curves, record.delay_s))
     return voted
 
 
-def compare(voted: Iterable[Voted], thresholds: Mapping[str, float]) -> dict[str, Any]:
+def labels_of(record: Record) -> dict[str, list[float]]:
+    """Phase -> seconds."""
+    return {p: [a.seconds for a in record.arrivals if a.phase == p] for p in PHASES}
+
+
+def span_of(record: Record) -> tuple[float, float]:
+    """Seconds between which a pick that nobody labelled is a false one."""
+    if not record.arrivals or record.continuous:
+        return 0.0, np.inf
+    known = [a.seconds for a in record.arrivals]
+    return min(known) - AROUND_S, max(known) + AROUND_S
+
+
+def compare(voted: Iterable[Picked], thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Phase -> figures, and the confusion table: label -> what was picked there."""
     tallies = {phase: Tally() for phase in PHASES}
     confusion = {row: dict.fromkeys((*PHASES, "none"), 0) for row in (*PHASES, "none")}
@@ -150,70 +181,72 @@ def match(labels: list[float], picks: list[float]) -> list[float | None]:
 
 
 def sweep(
-    picker: Callable[[Floats], Floats], records: Iterable[Record], threshold: float
-) -> dict[str, dict[str, Any]]:
-    """Recall of P from single windows, by where in the window P stands (s)."""
-    tallies = {position: Tally() for position in POSITIONS_S}
+    picker: Probabilities, records: Iterable[Record], thresholds: Mapping[str, float]
+) -> Positions:
+    """Figures from single windows, without a vote, by where in the window P stands.
+
+    Only earthquakes whose record goes on long enough for every position, so that all positions
+    see the same ones; empty without any. S counts where the window holds it. A pick is false
+    within AROUND_S of the arrivals where no arrival of its phase is labelled.
+    """
+    tallies = {position: {phase: Tally() for phase in PHASES} for position in POSITIONS_S}
     for record in records:
+        earthquakes = list(_earthquakes(record))
+        if not earthquakes:
+            continue
         samples = record.conditioned()
-        onsets = [a.seconds + record.delay_s for a in record.arrivals if a.phase == "P"]
-        for onset, (position, tally) in product(onsets, tallies.items()):
-            start = round((onset - position) * RATE)
-            if not 0 <= start <= len(samples) - WINDOW:
+        labels = {p: [t + record.delay_s for t in times] for p, times in labels_of(record).items()}
+        for earthquake in earthquakes:
+            starts = [round((earthquake["P"] - p) * RATE) for p in POSITIONS_S]
+            if min(starts) < 0 or max(starts) + WINDOW > len(samples):
                 continue
-            curve = picker(samples[start : start + WINDOW])[:, 0]
-            picks = [(start + peak) / RATE for peak, _ in find_peaks(curve, threshold)]
-            tally.labels += 1
-            tally.residuals += [r for r in match([onset], picks) if r is not None]
+            for start, position in zip(starts, POSITIONS_S, strict=True):
+                curves = picker(samples[start : start + WINDOW])
+                _count(tallies[position], curves, start / RATE, earthquake, labels, thresholds)
+    if not tallies[POSITIONS_S[0]]["P"].labels:
+        return {}
     return {
-        str(position): {"records": tally.labels, "recall": tally.figures()["recall"]}
-        for position, tally in tallies.items()
+        phase: {str(p): by_phase[phase].counts() for p, by_phase in tallies.items()}
+        for phase in PHASES
     }
 
 
-def describe(figures: dict[str, Any]) -> str:
-    """The figures as a table."""
-    lines = [
-        f"{figures['dataset']}: {figures['records']} records, {figures['model']} on "
-        f"{figures['engine']}, {figures['cpu_ms_per_window']} ms of CPU per window",
-        "phase threshold labels picks  hits precision recall    F1  mean s   std s   MAE s",
-    ]
-    for scores, thresholds in (
-        (figures, dict.fromkeys(PHASES, figures["threshold"])),
-        (figures["card"], figures["card"]["thresholds"]),
-    ):
-        for phase in PHASES:
-            row = scores[phase]
-            cells = [
-                _cell(row[name], width)
-                for name, width in (
-                    ("labels", 6),
-                    ("picks", 5),
-                    ("hits", 5),
-                    ("precision", 9),
-                    ("recall", 6),
-                    ("f1", 5),
-                    ("residual_mean_s", 7),
-                    ("residual_std_s", 7),
-                    ("residual_mae_s", 7),
-                )
-            ]
-            lines.append(f"{phase:5} {thresholds[phase]:9.2f} " + " ".join(cells))
-    confusion = figures["confusion"]
-    lines += ["labelled as, picked as:      P      S   none"]
-    lines += [
-        f"{row:24}" + "".join(f"{n:7d}" for n in counts.values())
-        for row, counts in confusion.items()
-    ]
-    for position, part in figures.get("recall_by_position", {}).items():
-        lines.append(f"P at {position:>4} s: recall {part['recall']} of {part['records']}")
-    return "\n".join(lines)
+def variation(by_position: Mapping[str, Mapping[str, Any]]) -> float:
+    """By how much F1 varies between positions: position -> figures."""
+    scores = [figures["f1"] for figures in by_position.values()]
+    return float(round(max(scores) - min(scores), 4))
 
 
-def _cell(value: float | None, width: int) -> str:
-    if value is None:
-        return "–".rjust(width)
-    return (f"{value:.3f}" if isinstance(value, float) else str(value)).rjust(width)
+def _earthquakes(record: Record) -> Iterator[dict[str, float]]:
+    """Each P with the S that follows before the next P: phase -> seconds in what a model sees."""
+    labels = labels_of(record)
+    onsets = sorted(labels["P"])
+    for p, following in zip(onsets, [*onsets[1:], np.inf], strict=True):
+        s = [t for t in labels["S"] if p < t < following]
+        arrivals = {"P": p} | ({"S": min(s)} if s else {})
+        yield {phase: t + record.delay_s for phase, t in arrivals.items()}
+
+
+def _count(
+    tallies: dict[str, Tally],
+    curves: Floats,
+    start_s: float,
+    earthquake: Mapping[str, float],
+    labels: Mapping[str, list[float]],
+    thresholds: Mapping[str, float],
+) -> None:
+    """Add one window to the tallies of its position."""
+    end_s = start_s + len(curves) / RATE
+    first, last = min(earthquake.values()) - AROUND_S, max(earthquake.values()) + AROUND_S
+    for phase, tally in tallies.items():
+        peaks = find_peaks(curves[:, PHASES.index(phase)], thresholds[phase])
+        picks = [start_s + at / RATE for at, _ in peaks]
+        onset = [t for t in (earthquake.get(phase, np.inf),) if t < end_s - TOLERANCE_S]
+        hits = [r for r in match(onset, picks) if r is not None]
+        near = [t for t in picks if first <= t < last]
+        tally.labels += len(onset)
+        tally.residuals += hits
+        tally.picks += len(hits) + match(near, labels[phase]).count(None)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from converters import evaluate
+from converters.datasets import Arrival, Record
 from converters.picker_labels import gaussians
-from converters.score_picker import Voted, compare, match
+from converters.score_picker import POSITIONS_S, Voted, compare, match, sweep, variation
 from converters.voting import vote
+from models.card import MODELS
 from models.picker import WINDOW
 
 
@@ -58,6 +61,64 @@ def test_the_median_forgets_what_few_windows_saw() -> None:
     assert calls == 31
     assert merged[3500].tolist() == [1, 1, 1]
     assert merged[2900:3100].max() == 0
+
+
+def ticking(p_s: float, s_s: float, seconds: float) -> Record:
+    """A record of spikes at P and S, which the filter delays."""
+    samples = np.zeros((round(seconds * 100), 3), np.int32)
+    samples[round(p_s * 100), 0] = samples[round(s_s * 100), 1] = 10**6
+    arrivals = (Arrival("P", p_s), Arrival("S", s_s))
+    return Record("XX.A", "XX.A", 0, Fraction(100), samples, arrivals)
+
+
+def spikes(window: np.ndarray) -> np.ndarray:
+    """A picker that finds them, but sees P on the left half only."""
+    found = (np.abs(window) > 0.5 * np.abs(window).max(axis=0)).astype(np.float32)
+    found[WINDOW // 2 :, 0] = 0
+    return found
+
+
+def test_a_picker_that_is_blind_in_half_of_the_window_varies_with_the_position() -> None:
+    by_position = sweep(spikes, [ticking(40, 43, 80)], {"P": 0.5, "S": 0.5})
+    assert list(by_position["P"]) == [str(position) for position in POSITIONS_S]
+    recalls = {int(p): figures["recall"] for p, figures in by_position["P"].items()}
+    assert recalls == {p: float(p < 15) for p in POSITIONS_S}
+    assert variation(by_position["P"]) == 1
+    counted = [figures["labels"] for figures in by_position["S"].values()]
+    assert counted == [int(p + 3 < 29.5) for p in POSITIONS_S]  # where the window holds S
+
+
+def test_picks_beside_the_arrivals_are_false_but_not_those_far_away() -> None:
+    def twice(window: np.ndarray) -> np.ndarray:
+        found = spikes(window)
+        return np.maximum(found, np.roll(found, 500, axis=0))
+
+    figures = sweep(twice, [ticking(40, 43, 80)], {"P": 0.5, "S": 0.5})
+    assert figures["P"]["4"]["picks"] == 2
+    assert figures["P"]["4"]["precision"] == 0.5
+    far = sweep(spikes, [ticking(40, 43, 80), ticking(40, 43, 65)], {"P": 0.5, "S": 0.5})
+    assert far["P"]["4"]["labels"] == 1  # the short one cannot have P everywhere
+
+
+def test_int8_stands_beside_float_with_what_differs() -> None:
+    int8 = {"dataset": "a", "P": {"recall": 0.9, "picks": 7}, "S": {"recall": 1.0, "picks": 5}}
+    parent = {"dataset": "a", "P": {"recall": 0.9, "picks": 7}, "S": {"recall": 0.8, "picks": 5}}
+    lines = evaluate.table({"int8": int8, "float": parent}).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["float:", "dataset", "a"],
+        ["recall", "picks"],
+        ["P", "int8", "0.9", "7"],
+        ["P", "float", "0.9", "7"],
+        ["S", "int8", "1", "5"],
+        ["S", "float", "0.8", "5"],
+        ["±", "0.2"],
+    ]
+
+
+def test_a_float_artefact_is_not_called_int8() -> None:
+    parent = MODELS / "picker_float.tflite"
+    assert evaluate.variants(parent) == {"float": parent}
+    assert list(evaluate.variants(MODELS / "picker.tflite")) == ["int8", "float"]
 
 
 @pytest.mark.parametrize("form", ["nothing", "seisbench", "miniseed", "picks", "binary picks"])
