@@ -132,8 +132,8 @@ def simulate(seed: int = 1, config: NetworkConfig | None = None) -> Simulation:
             f"config: {config.stations} stations, {config.events} events, {config.rate} Hz"
         )
     rng = np.random.default_rng(seed)
-    tables = TravelTimes(config.velocity, max_distance_km=_radius_km(config) * 3, max_depth_km=20.0)
-    stations = tuple(_station(index, config, rng) for index in range(config.stations))
+    tables = TravelTimes(config.velocity, max_distance_km=radius_km(config) * 3, max_depth_km=20.0)
+    stations = tuple(place_station(index, config, rng) for index in range(config.stations))
     events = [_event(index, config, rng) for index in range(config.events)]
     duration_s = LEAD_S + config.events * config.interval_s + 30
     count = round(duration_s * config.rate)
@@ -147,15 +147,15 @@ def simulate(seed: int = 1, config: NetworkConfig | None = None) -> Simulation:
     return Simulation(stations, traces, truth, config.velocity)
 
 
-def _radius_km(config: NetworkConfig) -> float:
+def radius_km(config: NetworkConfig) -> float:
     """Of the disc that holds the network."""
     return config.spacing_km * math.sqrt(config.stations / math.pi)
 
 
-def _station(index: int, config: NetworkConfig, rng: np.random.Generator) -> SimulatedStation:
+def place_station(index: int, config: NetworkConfig, rng: np.random.Generator) -> SimulatedStation:
     """Places on a sunflower's spiral, which is even without being a grid, and off it by chance."""
     angle = np.pi * (3 - 5**0.5) * index
-    radius = _radius_km(config) * ((index + 0.5) / config.stations) ** 0.5
+    radius = radius_km(config) * ((index + 0.5) / config.stations) ** 0.5
     off_east, off_north = rng.normal(0, 0.12 * config.spacing_km, 2)
     east, north = radius * np.sin(angle) + off_east, radius * np.cos(angle) + off_north
     latitude, longitude = from_local(east, north, CENTRE)
@@ -177,7 +177,7 @@ def _station(index: int, config: NetworkConfig, rng: np.random.Generator) -> Sim
 
 def _event(index: int, config: NetworkConfig, rng: np.random.Generator) -> TrueEvent:
     """Well inside the network; each larger than the one before, so that no coda hides one."""
-    radius, angle = INNER * _radius_km(config) * rng.uniform() ** 0.5, rng.uniform(0, 2 * np.pi)
+    radius, angle = INNER * radius_km(config) * rng.uniform() ** 0.5, rng.uniform(0, 2 * np.pi)
     latitude, longitude = from_local(radius * np.sin(angle), radius * np.cos(angle), CENTRE)
     strike, dip, rake = MECHANISMS[index % len(MECHANISMS)]
     smallest, largest = config.magnitudes
