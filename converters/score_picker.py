@@ -97,8 +97,8 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
     picker = Picker(artefact)
     records = list(read_records(dataset))
     began = time.process_time()
-    voted = vote_all(picker.probabilities, watched(records, artefact.name))
-    windows = sum(1 + (len(v.curves) - WINDOW) // RATE for v in voted)
+    voted = vote_all(picker.probabilities, watched(records, artefact.name), picker.window)
+    windows = sum(1 + (len(v.curves) - picker.window) // RATE for v in voted)
     spent = time.process_time() - began
     figures = {
         "dataset": dataset.name,
@@ -113,18 +113,20 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
             **compare(voted, picker.thresholds),
         },
     }
+    if picker.window != WINDOW:
+        return figures
     by_position = sweep(picker.probabilities, records, dict.fromkeys(PHASES, threshold))
     return figures | ({"by_p_position_s": by_position} if by_position else {})
 
 
-def vote_all(picker: Probabilities, records: Iterable[Record]) -> list[Voted]:
+def vote_all(picker: Probabilities, records: Iterable[Record], window: int = WINDOW) -> list[Voted]:
     """Every record of at least one window, picked as a box would, ready to be compared."""
     voted = []
     for record in records:
         samples = record.conditioned()
-        if len(samples) < WINDOW:
+        if len(samples) < window:
             continue
-        curves = vote(picker, samples)
+        curves = vote(picker, samples, window=window)
         voted.append(Voted(labels_of(record), span_of(record), curves, record.delay_s))
     return voted
 

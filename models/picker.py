@@ -48,7 +48,7 @@ class Picker:
         self.thresholds = self.card.thresholds
         self._labels = [label for tensor in self.card.outputs for label in tensor.labels]
         try:
-            self._into = _Into(self.card.inputs)
+            self._into = Into(self.card.inputs)
             self._onto = [_Onto(tensor, self._into) for tensor in self.card.outputs]
             if missing := {"P", "S"} - set(self._labels):
                 raise ModelError(f"outputs.labels: no {' and no '.join(sorted(missing))}")
@@ -79,7 +79,7 @@ class Picker:
         return np.stack((p, s, detection), axis=1)
 
 
-class _Into:
+class Into:
     """From conditioned samples to an artefact's input."""
 
     def __init__(self, inputs: tuple[Input, ...]) -> None:
@@ -122,7 +122,7 @@ class _Into:
 class _Onto:
     """From an artefact's output to probabilities of each sample at 100 Hz."""
 
-    def __init__(self, tensor: Output, into: _Into) -> None:
+    def __init__(self, tensor: Output, into: Into) -> None:
         """Raises ModelError for an output that is not curves over the window."""
         self._tensor = tensor
         self._shape = (_length(tensor), len(tensor.labels))
