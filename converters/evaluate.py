@@ -31,13 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset",
         type=Path,
-        help="folder in SeisBench layout, or with waveforms/*.mseed and picks.csv",
+        help="folder in SeisBench layout or DiTing's, or with miniSEED and picks.csv; or "
+        "simulator:COUNT[:SEED]",
     )
     parser.add_argument("--model", type=Path, help="artefact (default: the one shipped)")
     parser.add_argument(
-        "--threshold", type=float, default=0.3, help="probability from which an answer counts"
+        "--threshold",
+        type=probability,
+        default=0.3,
+        help="probability from which an answer counts, between 0 and 1",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
+
+
+def probability(text: str) -> float:
+    """A number between 0 and 1, both excluded; argparse tells of any other."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from converters.datasets import Record, read_records
+from converters.datasets import DatasetError, Record, read_records
 from converters.progress import watched
 from converters.voting import Floats, vote
 from models.conditioning import RATE
@@ -98,6 +98,8 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
     records = list(read_records(dataset))
     began = time.process_time()
     voted = vote_all(picker.probabilities, watched(records, artefact.name), picker.window)
+    if not voted:
+        raise DatasetError(f"{dataset}: no record of {picker.window / RATE:g} s, a window")
     windows = sum(1 + (len(v.curves) - picker.window) // RATE for v in voted)
     spent = time.process_time() - began
     figures = {
@@ -105,7 +107,7 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
         "model": f"{picker.card.name} {picker.card.version} {picker.card.sha256[:12]}",
         "engine": picker.engine,
         "records": len(voted),
-        "cpu_ms_per_window": round(1e3 * spent / windows, 3) if windows else None,  # with voting
+        "cpu_ms_per_window": round(1e3 * spent / windows, 3),  # with voting
         "threshold": threshold,
         **compare(voted, dict.fromkeys(PHASES, threshold)),
         "card": {
@@ -223,7 +225,7 @@ def _earthquakes(record: Record) -> Iterator[dict[str, float]]:
     """Each P with the S that follows before the next P: phase -> seconds in what a model sees."""
     labels = labels_of(record)
     onsets = sorted(labels["P"])
-    for p, following in zip(onsets, [*onsets[1:], np.inf], strict=True):
+    for p, following in zip(onsets, [*onsets, np.inf][1:], strict=True):
         s = [t for t in labels["S"] if p < t < following]
         arrivals = {"P": p} | ({"S": min(s)} if s else {})
         yield {phase: t + record.delay_s for phase, t in arrivals.items()}

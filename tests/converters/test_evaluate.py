@@ -156,3 +156,28 @@ def test_a_recording_is_scored_as_json(
 def test_a_model_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("picker", str(tmp_path), "--model", str(tmp_path / "none.tflite")) == 2
     assert "none.tflite: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "-0.1", "30", "nan", "high"])
+def test_a_threshold_that_is_no_probability_is_refused(
+    threshold: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        run("picker", "simulator:1", f"--threshold={threshold}")
+    assert refused.value.code == 2
+    assert "--threshold" in capsys.readouterr().err
+
+
+def test_a_picker_is_scored_without_any_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records of noise, which have no arrival, included."""
+    assert run("picker", "simulator:10", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)["int8"]
+    assert figures["records"] == 10
+    assert figures["P"]["labels"] == 8
+    assert figures["P"]["recall"] > 0.8
+
+
+def test_an_error_is_one_line_that_names_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("picker", "simulator:none") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("diting: simulator:none: ")
