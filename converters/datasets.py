@@ -8,7 +8,7 @@ from pathlib import Path
 from converters.continuous import read_continuous, read_events, read_miniseed, waveform_files
 from converters.diting_layout import is_diting, read_diting
 from converters.fields import DatasetError, nanoseconds, read_rows
-from converters.folds import fold_of, is_test_fold, split
+from converters.folds import by_event, fold_of, is_test_fold, split
 from converters.records import COMPONENTS, Arrival, Event, Record
 from converters.seisbench_layout import is_seisbench, read_seisbench
 
@@ -18,6 +18,7 @@ __all__ = [
     "DatasetError",
     "Event",
     "Record",
+    "by_event",
     "fold_of",
     "is_test_fold",
     "nanoseconds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,11 @@ class Split:
 
 
 def split(records: Iterable[Record], seed: int = 0) -> Split:
-    """The records by event and station together: no two folds share an event or a station."""
+    """The records by event and station together: no two folds share an event or a station.
+
+    Whole continuous records hold events of every fold, and would nearly all be left out: give
+    what `by_event` makes of them.
+    """
     folds: dict[Fold | None, list[Record]] = {
         "train": [],
         "validation": [],
@@ -33,6 +37,21 @@ def split(records: Iterable[Record], seed: int = 0) -> Split:
     for record in records:
         folds[fold_of(record, seed)].append(record)
     return Split(folds["train"], folds["validation"], folds["test"], len(folds[None]))
+
+
+def by_event(record: Record, lead_s: float = 30.0, tail_s: float = 60.0) -> Iterator[Record]:
+    """A continuous record as one record per event in it, so that it can be split by event.
+
+    Each from `lead_s` before the event's first arrival to `tail_s` after its last; arrivals of
+    other events in between come along, and tie the two together. Any other record comes as it is.
+    """
+    if not record.continuous:
+        yield record
+        return
+    for event_id in sorted(record.event_ids):
+        times = [a.seconds for a in record.arrivals if a.event_id == event_id]
+        first, last = round((min(times) - lead_s) * record.rate), max(times) + tail_s
+        yield record.part(first, round(last * record.rate), f"{record.name}.{event_id}")
 
 
 def fold_of(record: Record, seed: int = 0) -> Fold | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from converters.fields import Clarity, Polarity
 from models.conditioning import Conditioner
+from ringbuffer.segment import samples_to_ns
 
 COMPONENTS = "ZNE"
 
@@ -72,6 +73,20 @@ class Record:
         """The events that are known to be in it."""
         ids = {self.event_id, *(arrival.event_id for arrival in self.arrivals)}
         return frozenset(ids - {""})
+
+    def part(self, first: int, last: int, name: str) -> Record:
+        """Samples first (included) to last (excluded), with the arrivals among them."""
+        begin, end = max(first, 0), min(last, len(self.samples))
+        moved = (replace(a, seconds=a.seconds - float(begin / self.rate)) for a in self.arrivals)
+        arrivals = placed(moved, end - begin, self.rate)
+        return replace(
+            self,
+            name=name,
+            start_ns=self.start_ns + samples_to_ns(begin, self.rate),
+            samples=self.samples[begin:end],
+            arrivals=arrivals,
+            events=tuple(e for e in self.events if e.event_id in {a.event_id for a in arrivals}),
+        )
 
     def conditioned(self) -> NDArray[np.float32]:
         """The samples as a model sees them: streamed through the box's filter, 100 Hz, (n, 3).

@@ -215,11 +215,15 @@ def _station(row: Row, name: str) -> str:
 
 
 def _station_of(name: str) -> str:
-    """NET.STA of NET.STA.LOC.CHA.EVENT and NET_STA_TIME (NCEDC) and STA.NET_TIME_EV (STEAD)."""
+    """NET.STA of NET.STA.LOC.CHA.EVENT and NET_STA_TIME (NCEDC) and STA.NET_TIME_EV (STEAD).
+
+    Empty where a name begins with a number: that is no network.
+    """
     if name.endswith(("_EV", "_NO")):
         station, _, network = name.partition("_")[0].partition(".")
         return f"{network}.{station}"
-    return ".".join(name.replace("_", ".").split(".")[:2])
+    network, *rest = name.replace("_", ".").split(".")
+    return f"{network}.{rest[0]}" if rest and not network.isdecimal() else ""
 
 
 def _start_ns(row: Row) -> int:

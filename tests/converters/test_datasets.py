@@ -14,6 +14,7 @@ from converters.datasets import (
     Arrival,
     DatasetError,
     Record,
+    by_event,
     fold_of,
     is_test_fold,
     read_records,
@@ -69,6 +70,40 @@ def test_every_fold_gets_its_part() -> None:
 def test_the_test_stations_are_those_of_the_cards() -> None:
     """The cards of the models in use name this fold; it must never move."""
     assert [k for k in range(20) if is_test_fold(f"CI.{k}")] == [9, 15, 18]
+
+
+def test_a_continuous_record_is_split_by_its_events() -> None:
+    arrivals = [(50.0, "1"), (55.0, "1"), (200.0, "2"), (230.0, "3")]
+    samples = np.arange(30_000)[:, None] * np.ones(3)
+    whole = Record(
+        "XX.A",
+        "XX.A",
+        1_000_000_000,
+        Fraction(100),
+        samples,
+        tuple(Arrival("P", s, event_id=event) for s, event in arrivals),
+        continuous=True,
+    )
+    one, two, three = by_event(whole)
+    assert [len(r.samples) for r in (one, two, three)] == [9500, 9000, 9000]
+    assert one.samples[0, 0] == 2000
+    assert one.start_ns == 21_000_000_000
+    assert [(a.seconds, a.event_id) for a in one.arrivals] == [(30.0, "1"), (35.0, "1")]
+    assert two.event_ids == {"2", "3"}  # which come too close after one another
+    assert three.event_ids == {"2", "3"}
+    assert len({r.name for r in (one, two, three)}) == 3
+    assert list(by_event(record("XX.B", ["4"]))) != []
+
+
+def test_analysts_events_fall_into_folds(data_dir: Path) -> None:
+    pytest.importorskip("obspy", reason="reading recordings needs obspy (extra 'cloud')")
+    records = read_records(data_dir / "ridgecrest_foreshocks")
+    parts = split(piece for whole in records for piece in by_event(whole))
+    assert parts.train
+    assert parts.left_out
+    assert not {e for r in parts.train for e in r.event_ids} & {
+        e for r in parts.test for e in r.event_ids
+    }
 
 
 def test_the_simulator_gives_labelled_records() -> None:

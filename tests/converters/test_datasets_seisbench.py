@@ -172,6 +172,24 @@ def test_arrivals_of_every_spelling_are_read_and_reflections_are_not(tmp_path: P
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "station"),
+    [
+        ("BG.ACR..DP.0215954.npz", "BG.ACR"),
+        ("109C.TA_20061103161223_EV", "TA.109C"),
+        ("B084.PB_201510210555_NO", "PB.B084"),
+        ("NC_MCB_0123", "NC.MCB"),
+        ("1_100.0000_117.5000_0.80_00000326.npy", ""),
+        ("unnamed", ""),
+    ],
+)
+def test_stations_are_known_by_names_that_tell_them(
+    name: str, station: str, tmp_path: Path
+) -> None:
+    row = {"trace_name": "a", "trace_name_original": name}
+    assert only(write(tmp_path, [row], {"a": ZNE})).station_id == station
+
+
 @pytest.mark.parametrize("magnitude", ["", "nan", "None", " "])
 def test_an_unknown_magnitude_is_none_and_not_zero(magnitude: str, tmp_path: Path) -> None:
     row = {"trace_name": "a", "source_magnitude": magnitude, "trace_category": "noise"}
