@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from converters.foreign.red_pan import RED_PAN
+from converters.foreign.tflite_file import describe
+from models.card import stamped
+from models.picker import Picker
 
-from models.interpreter import load_interpreter, read_artefact
-from models.picker import normalise
 
-
-class RedPan:
+class RedPan(Picker):
     """RED-PAN for 30 s windows (Liao et al. 2022, doi 10.1109/TGRS.2022.3170783)."""
 
     def __init__(self, path: Path, engine: str | None = None) -> None:
-        """Raises ModelError where the file is missing or no model, or the engine is not there."""
-        _, self._interpreter = load_interpreter(read_artefact(path), path, engine)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        picks, mask = self._interpreter.get_output_details()
-        self._picks, self._mask = picks["index"], mask["index"]
+        """path: its TFLite file, without a card.
 
-    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Conditioned window (3000, 3), Z N E -> probabilities (3000, 3), P S detection."""
-        # It was trained on E N Z: in that order it agrees better with analysts.
-        self._interpreter.set_tensor(self._input, normalise(window)[None, :, ::-1])
-        self._interpreter.invoke()
-        picks = self._interpreter.get_tensor(self._picks)[0]
-        mask = self._interpreter.get_tensor(self._mask)[0]
-        return np.concatenate([picks[:, :2], mask[:, :1]], axis=1)
+        Raises ModelError where it is missing or no model, or the engine is not there.
+        """
+        super().__init__(path, engine, stamped(path, describe(path, RED_PAN, "red-pan")))

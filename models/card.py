@@ -28,6 +28,7 @@ Normalisation = Literal[
     "none",
     # of a picker's window (models.picker); the mean of each component goes in any case
     "standard per component",  # over its standard deviation
+    "compressed per component",  # the same, and then about the square root of it, its sign kept
     "standard per window",  # over the standard deviation of all components
     "peak per component",  # over its largest absolute value
     "peak per window",  # over the largest absolute value of all components
@@ -119,9 +120,13 @@ def read_card(artefact: Path) -> Card:
 
 def write_card(artefact: Path, card: Card) -> None:
     """Write the card beside its artefact, with the artefact's present hash and size."""
+    _write(card_path(artefact), stamped(artefact, card))
+
+
+def stamped(artefact: Path, card: Card) -> Card:
+    """The card with the artefact's present hash and size."""
     size = artefact.stat().st_size
-    stamped = msgspec.structs.replace(card, sha256=sha256(artefact), size_bytes=size)
-    _write(card_path(artefact), stamped)
+    return msgspec.structs.replace(card, sha256=sha256(artefact), size_bytes=size)
 
 
 def read_manifest(path: Path = MANIFEST) -> dict[str, str]:

@@ -104,7 +104,8 @@ class FirstMotion:
             return (up, down, undecided), None
         tensor, columns = self._clarity
         impulsive, emergent = straight[tensor][0, columns] + mirrored[tensor][0, columns]
-        return (up, down, undecided), float(impulsive / (impulsive + emergent))
+        told = float(impulsive + emergent)
+        return (up, down, undecided), float(impulsive) / told if told > 0 else None
 
 
 def _places(outputs: tuple[Output, ...], labels: tuple[str, ...]) -> tuple[int, list[int]] | None:

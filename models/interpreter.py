@@ -152,8 +152,15 @@ def _paired(
 ) -> Iterator[tuple[dict[str, Any], Tensor]]:
     if len(details) != len(tensors):
         raise ModelError(f"{path}: {len(details)} {what}, card says {len(tensors)}")
-    # TFLite does not keep the order of several tensors, but numbers their names.
-    return zip(sorted(details, key=lambda detail: str(detail["name"])), tensors, strict=True)
+    return zip(in_order(details), tensors, strict=True)
+
+
+def in_order(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Inputs or outputs as the model that was converted had them.
+
+    TFLite does not keep the order of several tensors, but numbers their names: a, a_1, … a_10.
+    """
+    return sorted(details, key=lambda detail: (len(detail["name"]), detail["name"]))
 
 
 @contextmanager

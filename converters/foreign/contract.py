@@ -38,6 +38,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     band_hz: tuple[Positive, Positive] = (1.0, 45.0)
     normalisation: Normalisation = "standard per component"
     outputs: tuple[Told, ...] = (Told(labels=("P", "S", "noise")),)
+    samples: int | None = None  # of the window, where the network takes any number
     thresholds: dict[str, float] = msgspec.field(default_factory=lambda: {"P": 0.3, "S": 0.3})
     description: str = ""
     licence: str = "not known"
@@ -45,9 +46,14 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: tuple[str, ...] = ()
 
     def card(
-        self, name: str, inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]
+        self,
+        name: str,
+        inputs: list[tuple[int, ...]],
+        outputs: list[tuple[int, ...]],
+        dtype: Literal["int8", "float32"] = "int8",
     ) -> Card:
-        """The card of a network of such shapes; raises ForeignError where they don't fit."""
+        """The card of a network of such shapes, but for the hash and size that `write_card`
+        fills in; raises ForeignError where they don't fit."""
         if len(inputs) != 1 or len(outputs) != len(self.outputs):
             raise ForeignError(
                 f"contract: 1 input and {len(self.outputs)} outputs; the network has "
@@ -64,6 +70,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 Input(
                     name="window",
                     shape=inputs[0],
+                    dtype=dtype,
                     labels=self.components,
                     units="any",
                     rate_hz=self.rate_hz,
@@ -72,7 +79,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 ),
             ),
             outputs=tuple(
-                Output(name=f"output_{k}", shape=shape, **msgspec.structs.asdict(told))
+                Output(name=f"output_{k}", shape=shape, dtype=dtype, **msgspec.structs.asdict(told))
                 for k, (shape, told) in enumerate(zip(outputs, self.outputs, strict=True))
             ),
             training_data=self.training_data,
