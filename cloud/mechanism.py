@@ -25,7 +25,7 @@ from cloud.focal import (
     radiation_p,
     ray_vector,
 )
-from cloud.model import Mechanism, Origin
+from cloud.model import Clarity, Mechanism, Origin
 
 __all__ = [
     "Settings",
@@ -38,6 +38,8 @@ __all__ = [
 
 MAX_MECHANISMS = 5
 CLEAR_WEIGHT = 0.75  # a first motion of at least this weight counts as impulsive
+# What a first motion's clarity is worth (Zhao et al. 2023); a pick list may not tell it.
+CLARITY_WEIGHT: dict[Clarity, float] = {"impulsive": 1.0, "emergent": 0.5, "": 1.0}
 MODEL_ERROR_DEG = 5.0  # of take-off angles, for what the velocity model does not know
 
 
@@ -166,7 +168,8 @@ def origin_mechanisms(origin: Origin, settings: Settings = DEFAULTS) -> tuple[Me
     )
     polarity = np.array([a.pick.polarity for a in arrivals])
     # a pick list without probabilities of its polarities is taken at its word
-    weight = np.array([a.pick.polarity_probability or 1.0 for a in arrivals])
+    trust = np.array([a.pick.polarity_probability or 1.0 for a in arrivals])
+    weight = trust * [CLARITY_WEIGHT[a.pick.clarity] for a in arrivals]
     return find_mechanisms(azimuth, takeoff, polarity, weight, settings)
 
 

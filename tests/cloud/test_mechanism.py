@@ -20,7 +20,7 @@ from cloud.mechanism import (
     origin_mechanisms,
     perturbed,
 )
-from cloud.model import Arrival, Mechanism, Origin, Pick
+from cloud.model import Arrival, Clarity, Mechanism, Origin, Pick
 
 TRUTH = (35.0, 60.0, 20.0)
 
@@ -127,6 +127,37 @@ def test_s_picks_or_undecided_polarities_are_counted() -> None:
     assert best.n_polarities == 40
     assert kagan_angle(_planes(best), TRUTH) < 15
     assert origin_mechanisms(replace(origin, arrivals=())) == ()
+
+
+def test_a_wrong_first_motion_weighs_less_where_it_is_emergent() -> None:
+    azimuth, takeoff = _rays(40)
+    polarity = _polarities(azimuth, takeoff)
+    wrong = range(0, 40, 10)
+    polarity[wrong] *= -1
+
+    def best(clarity: Clarity) -> Mechanism:
+        picks = [
+            Pick(
+                f"XX.S{i}/P",
+                f"XX.S{i}",
+                "P",
+                0,
+                polarity=int(polarity[i]),
+                polarity_probability=0.9,
+                clarity=clarity if i in wrong else "impulsive",
+            )
+            for i in range(40)
+        ]
+        arrivals = tuple(
+            Arrival(pick, 0.0, 1.0, 20.0, float(azimuth[i]), float(takeoff[i]))
+            for i, pick in enumerate(picks)
+        )
+        origin = Origin(0, 0.0, 0.0, 8.0, 0.1, 40.0, 5.0, 0.5, 1.0, arrivals=arrivals)
+        return origin_mechanisms(origin)[0]
+
+    impulsive, emergent = best("impulsive"), best("emergent")
+    assert kagan_angle(_planes(emergent), TRUTH) < 15
+    assert emergent.polarity_misfit < 0.7 * impulsive.polarity_misfit
 
 
 def _published(path: Path) -> dict[str, list[tuple[list[float], str]]]:
