@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from models.conditioning import RATE, band_pass
-from models.picker import WINDOW, normalise
+from models.picker import WINDOW, compress
 
 Floats = NDArray[np.float32]
 Generator = np.random.Generator
@@ -51,7 +51,7 @@ def render(rng: Generator, stretches: Sequence[Stretch], count: int) -> tuple[Fl
             x[i] = spoil(rng, x[i])
     for i in np.flatnonzero(rng.random(count) < 0.06):
         _cut_gap(rng, x[i], y[i])
-    return np.stack([normalise(window) for window in x]), y
+    return np.stack([compress(window) for window in x]), y
 
 
 def _cut(rng: Generator, stretches: Sequence[Stretch], count: int) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from converters.datasets import DatasetError, Record, read_records
 from converters.progress import watched
-from converters.voting import Floats, vote
+from converters.voting import BEGINS, Floats, vote
 from models.conditioning import RATE
 from models.peaks import find_peaks
 from models.picker import WINDOW, Picker
@@ -100,7 +100,7 @@ def score(dataset: Path, artefact: Path, threshold: float) -> dict[str, Any]:
     voted = vote_all(picker.probabilities, watched(records, artefact.name), picker.window)
     if not voted:
         raise DatasetError(f"{dataset}: no record of {picker.window / RATE:g} s, a window")
-    windows = sum(1 + (len(v.curves) - picker.window) // RATE for v in voted)
+    windows = sum(1 + (len(v.curves) - BEGINS) // RATE for v in voted)
     spent = time.process_time() - began
     figures = {
         "dataset": dataset.name,
