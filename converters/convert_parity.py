@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from converters.datasets import DatasetError, Record
 from converters.score_picker import PHASES, Voted, compare, vote_all
+from models.card import MAX_BYTES
 from models.conditioning import RATE
 from models.fmp import BEFORE, CLASSES, WINDOW, FirstMotion
 from models.picker import LABELS, Picker
 
 SAME_S = 0.1  # two picks no further apart are one decision
 SEEN = 0.05  # probability of either from which a difference between them can matter
+AGREEMENT, F1_LOSS = 0.985, 0.01  # of an artefact that is close to its parent
 Floats = NDArray[np.float32]
 
 
@@ -34,6 +36,18 @@ def parity(
         if not found:
             raise DatasetError(f"{name}: no record in it is fit for a comparison")
     return {Path(name).name: found for name, found in figures.items()}
+
+
+def is_close(sets: Mapping[str, dict[str, Any]]) -> bool:
+    """Whether an artefact may stand in for its parent: by F1, or by first motions."""
+    for found in sets.values():
+        if "polarity" in found["agreement"]:
+            close = found["agreement"]["polarity"] >= AGREEMENT
+        else:
+            close = max(found["f1_loss"].values()) <= F1_LOSS
+        if not close:
+            return False
+    return True
 
 
 def _of_pickers(parent: Picker, artefact: Picker, records: list[Record]) -> dict[str, Any]:
@@ -170,12 +184,22 @@ def _share(one: list[str], other: list[str]) -> float | None:
 def describe_parity(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = [f"{report['artefact']}: {report['bytes']} bytes"]
-    if not report.get("ships", True):
-        lines[0] += ", more than an artefact that ships may have"
+    if "arithmetic" in report:
+        lines[0] += f", {report['arithmetic']}"
+    if report["bytes"] > MAX_BYTES:
+        lines.append(f"more than the {MAX_BYTES} bytes of an artefact that ships")
     if report.get("simulated"):
         lines.append("no data given: compared on simulated records")
-    for name, found in report["sets"].items():
-        lines.append(f"{name}: {found.get('records') or found['first_motions']} compared")
+    refused = [
+        (f", {how}: not close enough", sets) for how, sets in report["not_close_enough"].items()
+    ]
+    rows = [
+        (name, note, found)
+        for note, sets in [*refused, ("", report["sets"])]
+        for name, found in sets.items()
+    ]
+    for name, note, found in rows:
+        lines.append(f"{name}: {found.get('records') or found['first_motions']} compared{note}")
         for what in ("agreement", "f1_loss"):
             lines.append(f"  {what:10}" + _row(found[what]))
         for what in ("largest", "p99"):

@@ -54,6 +54,16 @@ def to_float32(model: Any, half_weights: bool = False) -> bytes:
     return content
 
 
+def to_int8_weights(model: Any) -> bytes:
+    """The same model with weights in int8 and arithmetic in float32, inputs and outputs too."""
+    import tensorflow as tf
+
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    content: bytes = converter.convert()
+    return content
+
+
 def write_artefact(path: Path, content: bytes) -> None:
     """Write an artefact; QuantiseError where it is larger than an artefact may be."""
     if len(content) > MAX_BYTES:
