@@ -1,31 +1,59 @@
-"""`diting train`: one trainer per model."""
+"""`diting train`: one trainer per model, and ways to make a network's own picker."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from cloud.stations import StationFileError
 from cloud.velocity import VelocityError
-from converters import train_fmp, train_magnitude, train_picker
+from converters import finetune, selftrain, train_fmp, train_magnitude, train_picker
 from converters.datasets import DatasetError
 from converters.quantise import QuantiseError
+from converters.training import TrainingError
+from models.card import CardError
 from models.interpreter import ModelError
 
-TRAINERS = {"picker": train_picker, "fmp": train_fmp, "magnitude": train_magnitude}
+INTERRUPTED = 130
+TRAINERS = {
+    "picker": train_picker,
+    "fmp": train_fmp,
+    "magnitude": train_magnitude,
+    "selftrain": selftrain,
+}
+WRONG_INPUT = (
+    CardError,
+    DatasetError,
+    ModelError,
+    QuantiseError,
+    StationFileError,
+    TrainingError,
+    VelocityError,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{picker,fmp,magnitude}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar=f"{{{','.join(TRAINERS)}}}")
     for kind, trainer in TRAINERS.items():
-        trainer.add_arguments(kinds.add_parser(kind, help=(trainer.__doc__ or "").split("\n")[0]))
+        summary = (trainer.__doc__ or "").split("\n")[0]
+        own = kinds.add_parser(kind, help=summary, description=summary)
+        trainer.add_arguments(own)
+        if kind == "picker":
+            finetune.add_arguments(own)
 
 
 def run(args: argparse.Namespace) -> int:
+    trainer = finetune if getattr(args, "finetune", None) else TRAINERS[args.kind]
+    args.work = args.work or Path("training") / args.out.stem
     try:
-        return int(TRAINERS[args.kind].run(args))
-    except (DatasetError, ModelError, QuantiseError, VelocityError) as error:
-        print(f"train: {error}", file=sys.stderr)
+        return int(trainer.run(args))
+    except WRONG_INPUT as error:
+        print(f"diting: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"train: needs {error.name} (extra 'train')", file=sys.stderr)
+        print(f"diting: train: needs {error.name} (extra 'train')", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"diting: interrupted; the same command goes on from {args.work}", file=sys.stderr)
+        return INTERRUPTED

@@ -34,19 +34,26 @@ class TrainingError(Exception):
 
 
 def add_common_arguments(
-    parser: argparse.ArgumentParser, artefact: Path, *, epochs: int, batch: int, steps: int | None
+    parser: argparse.ArgumentParser, artefact: Path, *, epochs: int | None, batch: int, steps: int | None
 ) -> None:
     """The options of every trainer, with its defaults; steps: of an epoch, None for all data."""
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="folder of recordings"
     )
+    parser.add_argument("--out", type=Path, default=artefact, help="artefact; its card beside it")
+    add_run_arguments(parser, epochs=epochs, batch=batch, steps=steps)
+
+
+def add_run_arguments(
+    parser: argparse.ArgumentParser, *, epochs: int, batch: int, steps: int | None
+) -> None:
+    """The options of a run, whatever it learns from."""
     parser.add_argument(
         "--work",
         type=Path,
-        default=Path("training") / artefact.stem,
-        help="folder of labels, logs, and checkpoints from which a run that broke off goes on",
+        help="folder of labels, logs, and checkpoints from which a run that broke off goes on "
+        "(default: training/NAME of --out)",
     )
-    parser.add_argument("--out", type=Path, default=artefact, help="artefact; its card beside it")
     parser.add_argument("--epochs", type=int, default=epochs)
     if steps is not None:
         parser.add_argument("--steps", type=int, default=steps, help="batches in an epoch")
