@@ -12,7 +12,7 @@ import numpy as np
 
 from converters.datasets import is_test_fold, read_continuous, read_seisbench
 from converters.gate import record
-from converters.picker_labels import PHASES, QUIET, validation_set
+from converters.picker_labels import PHASES, QUIET, Labels, validation_set
 from converters.score_picker import Voted, compare, sweep, vote_all
 from converters.voting import vote
 from models.card import Card, Dataset, Input, Output, write_card
@@ -121,11 +121,12 @@ def picker_card(thresholds: dict[str, float], scores: dict[str, Any]) -> Card:
     )
 
 
-def complete_card(artefact: Path, data: Path, labels: Path) -> None:
+def complete_card(artefact: Path, labels: Labels) -> None:
     """Put thresholds, chosen on the validation part, and scores on test sets into the card."""
     picker = Picker(artefact)
     parent = Picker(artefact.with_name(f"{artefact.stem}_float.tflite"))
-    thresholds = choose_thresholds(picker, data, labels)
+    thresholds = choose_thresholds(picker, labels)
+    data = labels.data
     scores = {
         name: measure(variant, thresholds, data)
         for name, variant in (("int8", picker), ("float", parent))
@@ -160,10 +161,10 @@ def measure(picker: Picker, thresholds: dict[str, float], data: Path) -> dict[st
     }
 
 
-def choose_thresholds(picker: Picker, data: Path, labels: Path) -> dict[str, float]:
+def choose_thresholds(picker: Picker, labels: Labels) -> dict[str, float]:
     """The thresholds that agree best (F1) with the teacher's on the validation part."""
     voted = []
-    for stretch in validation_set(data, labels):
+    for stretch in validation_set(labels):
         onsets: dict[str, list[float]] = {
             phase: [at / RATE for at, _ in find_peaks(stretch.targets[:, k], TEACHER_THRESHOLD)]
             for k, phase in enumerate(PHASES)

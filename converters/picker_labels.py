@@ -25,16 +25,16 @@ from converters.datasets import (
 from converters.simulated import simulated_records
 from converters.teachers import RedPan, read_phasenet
 from converters.voting import vote
+from models.card import sha256
 from models.conditioning import RATE
 from models.peaks import find_peaks
-from models.picker import WINDOW
+from models.picker import WINDOW, Picker
 from ringbuffer.segment import NS
 
 PHASES: tuple[Phase, Phase] = ("P", "S")
 SIGMA = (10.0, 12.0)  # samples, P and S; width of the target on an onset
 # Samples, P and S, by which a teacher trails analysts (ridgecrest_quiet and ncedc_stead).
 TEACHER_DELAYS = {"redpan": (1.0, 2.0), "phasenet": (0.0, 2.0)}
-TEACHERS = tuple(TEACHER_DELAYS)
 TEACHER_DELAY = TEACHER_DELAYS["redpan"]
 TEACHER_STRIDE = 100  # samples
 TEACHER_LOWEST = 0.1  # lower peaks are no onsets
@@ -50,11 +50,33 @@ SIMULATED = 600  # records for what no data covers: S more than 8 s after P, all
 Onset = tuple[float, float]  # position (samples at 100 Hz), height of the target
 
 
-def training_set(data: Path, cache: Path) -> list[Stretch]:
-    """Stretches of the sets that the default picker may learn from.
+class Labels:
+    """Who labels what no analyst has, and where that is kept, since it takes minutes."""
 
-    What takes minutes (votes of the teachers, earthquakes) is kept in `cache`.
-    """
+    def __init__(self, data: Path, cache: Path, student: Path | None = None) -> None:
+        """student: the picker of an earlier round, which votes beside the teachers."""
+        self.data, self.cache = data, cache
+        self.delays = dict(TEACHER_DELAYS)
+        self.student = student
+        self.mark = ""  # of files that depend on the student
+        if student is not None:
+            self.mark = f".{sha256(student)[:8]}"
+            self.delays[f"student{self.mark}"] = (0.0, 0.0)
+
+    def picker(self, name: str) -> Callable[[Floats], Floats]:
+        """The probabilities of one of those that vote."""
+        weights = self.data / "weights"
+        if name == "redpan":
+            return RedPan(weights / "REDPAN_30s_v2.tflite").probabilities
+        if name == "phasenet":
+            return read_phasenet(weights / "phasenet_190703", self.cache).probabilities
+        assert self.student is not None
+        return Picker(self.student).probabilities
+
+
+def training_set(labels: Labels) -> list[Stretch]:
+    """Stretches of the sets that the default picker may learn from."""
+    data = labels.data
     labelled = [
         record
         for record in read_seisbench(data / "labelled" / "ncedc_stead")
@@ -64,22 +86,22 @@ def training_set(data: Path, cache: Path) -> list[Stretch]:
     quiet = list(read_continuous(data / "ridgecrest_quiet"))
     simulated = list(simulated_records(SIMULATED, seed=7))
     return [
-        *_stretches(_taught(labelled, data, cache / "ncedc_stead"), 0.27),
-        *_stretches(_taught(turkiye, data, cache / "turkiye"), 0.05),
-        *_stretches(_proven(quiet, data, cache, "ridgecrest_quiet"), 0.15, slice(QUIET)),
-        *_stretches(_aftershocks(data, cache), 0.47, slice(-VALIDATION)),
+        *_stretches(_taught(labelled, labels, "ncedc_stead"), 0.27),
+        *_stretches(_taught(turkiye, labels, "turkiye"), 0.05),
+        *_stretches(_proven(quiet, labels, "ridgecrest_quiet"), 0.15, slice(QUIET)),
+        *_stretches(_aftershocks(labels), 0.47, slice(-VALIDATION)),
         *_stretches(_told(simulated), 0.06),
     ]
 
 
-def validation_set(data: Path, cache: Path) -> list[Stretch]:
+def validation_set(labels: Labels) -> list[Stretch]:
     """The end of each aftershock recording, as teachers and earthquakes label it."""
-    return _stretches(_aftershocks(data, cache), 1.0, slice(-VALIDATION, None))
+    return _stretches(_aftershocks(labels), 1.0, slice(-VALIDATION, None))
 
 
-def _aftershocks(data: Path, cache: Path) -> list[tuple[Floats, Floats]]:
-    records = list(read_continuous(data / "ridgecrest_aftershocks"))
-    return _proven(records, data, cache, "ridgecrest_aftershocks")
+def _aftershocks(labels: Labels) -> list[tuple[Floats, Floats]]:
+    name = "ridgecrest_aftershocks"
+    return _proven(list(read_continuous(labels.data / name)), labels, name)
 
 
 def _stretches(
@@ -111,11 +133,11 @@ def _told(records: Iterable[Record]) -> list[tuple[Floats, Floats]]:
     return told
 
 
-def _taught(records: Iterable[Record], data: Path, cache: Path) -> list[tuple[Floats, Floats]]:
+def _taught(records: Iterable[Record], labels: Labels, name: str) -> list[tuple[Floats, Floats]]:
     """Conditioned samples and targets: analysts' onsets, and what else the teachers see."""
     taught = []
-    for record, samples, curves in _voted(records, data, cache):
-        onsets = [_agreed(phase, _peaks(curves, k)) for k, phase in enumerate(PHASES)]
+    for record, samples, curves in _voted(records, labels, name):
+        onsets = [_agreed(phase, _peaks(curves, k, labels)) for k, phase in enumerate(PHASES)]
         targets = onset_targets(len(samples), _analysts(record), onsets)
         targets[:, 2] = curves["redpan"][:, 2]
         taught.append((samples, targets))
@@ -132,12 +154,10 @@ def _agreed(phase: Phase, onsets: Sequence[Iterable[Onset]]) -> list[Onset]:
     ]
 
 
-def _proven(
-    records: Sequence[Record], data: Path, cache: Path, name: str
-) -> list[tuple[Floats, Floats]]:
+def _proven(records: Sequence[Record], labels: Labels, name: str) -> list[tuple[Floats, Floats]]:
     """Conditioned samples and targets of a network's recordings, with the earthquakes in them."""
-    voted = list(_voted(records, data, cache / name))
-    heights = _heights(voted, data, cache / f"{name}.csv", name)
+    voted = list(_voted(records, labels, name))
+    heights = _heights(voted, labels, name)
     proven = []
     for record, samples, curves in voted:
         onsets = [
@@ -154,9 +174,10 @@ def _proven(
 
 
 def _heights(
-    voted: Sequence[tuple[Record, Floats, dict[str, Floats]]], data: Path, file: Path, name: str
+    voted: Sequence[tuple[Record, Floats, dict[str, Floats]]], labels: Labels, name: str
 ) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """(station, phase) -> time (ns) and height of each onset; kept in a file."""
+    file = labels.cache / f"{name}{labels.mark}.csv"
     if not file.exists():
         candidates = [
             candidate
@@ -170,12 +191,12 @@ def _heights(
                         (record.start_ns + round((at / RATE - record.delay_s) * NS), h)
                         for at, h in own
                     ]
-                    for own in _peaks(curves, k)
+                    for own in _peaks(curves, k, labels)
                 ],
             )
         ]
-        model = VelocityModel.read(data / "ridgecrest_foreshocks" / "velocity_p.txt")
-        stations = read_stations(data / name / "stations.csv")
+        model = VelocityModel.read(labels.data / "ridgecrest_foreshocks" / "velocity_p.txt")
+        stations = read_stations(labels.data / name / "stations.csv")
         origins, _ = locate_all(candidates, stations, travel_times(model))
         proven = confirmed(origins, MAX_RESIDUAL_S)
         with file.open("w", newline="") as lines:
@@ -203,41 +224,35 @@ def height_of(candidate: Candidate, is_confirmed: bool) -> float:
 
 
 def _voted(
-    records: Iterable[Record], data: Path, cache: Path
+    records: Iterable[Record], labels: Labels, name: str
 ) -> Iterator[tuple[Record, Floats, dict[str, Floats]]]:
-    """Each record with its conditioned samples and the merged votes of each teacher."""
+    """Each record with its conditioned samples and the merged votes of each who votes."""
     pickers: dict[str, Callable[[Floats], Floats]] = {}
     for record in records:
         samples = record.conditioned()
         if len(samples) < WINDOW:
             continue
         curves = {}
-        for teacher in TEACHERS:
-            file = cache / teacher / f"{record.name.replace('/', '_')}.npy"
+        for voter in labels.delays:
+            file = labels.cache / name / voter / f"{record.name.replace('/', '_')}.npy"
             if not file.exists():
-                if teacher not in pickers:
-                    pickers[teacher] = _teacher(teacher, data / "weights", cache.parent)
+                if voter not in pickers:
+                    pickers[voter] = labels.picker(voter)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                votes = vote(pickers[teacher], samples, TEACHER_STRIDE)
+                votes = vote(pickers[voter], samples, TEACHER_STRIDE)
                 np.save(file, votes.astype(np.float16))
-            curves[teacher] = np.load(file).astype(np.float32)
+            curves[voter] = np.load(file).astype(np.float32)
         yield record, samples, curves
 
 
-def _teacher(name: str, weights: Path, cache: Path) -> Callable[[Floats], Floats]:
-    if name == "redpan":
-        return RedPan(weights / "REDPAN_30s_v2.tflite").probabilities
-    return read_phasenet(weights / "phasenet_190703", cache).probabilities
-
-
-def _peaks(curves: dict[str, Floats], klass: int) -> list[list[Onset]]:
-    """Onsets of each teacher, its delay taken back."""
+def _peaks(curves: dict[str, Floats], klass: int, labels: Labels) -> list[list[Onset]]:
+    """Onsets of each who votes, its delay taken back."""
     return [
         [
-            (at - TEACHER_DELAYS[teacher][klass], height)
+            (at - labels.delays[voter][klass], height)
             for at, height in find_peaks(curve[:, klass], TEACHER_LOWEST)
         ]
-        for teacher, curve in curves.items()
+        for voter, curve in curves.items()
     ]
 
 

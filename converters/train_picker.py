@@ -15,7 +15,7 @@ import numpy as np
 
 from converters.augment import Stretch, render
 from converters.picker_card import complete_card, picker_card
-from converters.picker_labels import PHASES, synthetic_set, training_set, validation_set
+from converters.picker_labels import PHASES, Labels, synthetic_set, training_set, validation_set
 from converters.quantise import to_float32, to_int8, write_artefact
 from converters.training import add_common_arguments, apart, fit, write_float
 from models.card import MODELS, write_card, write_manifest
@@ -90,38 +90,65 @@ def cross_entropy(target: Any, probability: Any) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, PICKER, epochs=100, batch=64, steps=100)
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=2,
+        help="trainings from scratch; from the second on, the picker of the one before votes "
+        "beside the teachers",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Label, train, quantise, measure; leaves the artefact and its card."""
     if args.smoke:
-        args.epochs, args.steps, args.batch = 2, 4, 8
-        training = validation = synthetic_set(np.random.default_rng(args.seed))
-    else:
-        # Before TensorFlow is loaded: tflite_runtime, which runs the teacher, fails beside it.
-        labels = args.work / "labels"
-        training, validation = training_set(args.data, labels), validation_set(args.data, labels)
-    model = train(training, validation, args)
-    rng = np.random.default_rng(args.seed)
-    windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
-    write_artefact(args.out, to_int8(model, ([window[None]] for window in windows)))
-    model.save(PARENT if args.out.parent == MODELS else args.out.with_suffix(".keras"))
-    card = picker_card(dict.fromkeys(PHASES, 0.3), {})
-    write_card(args.out, card)
-    parent = args.out.with_name(f"{args.out.stem}_float.tflite")
-    described = msgspec.structs.replace(
-        card, description=f"{card.description}; the float parent, its weights in float16"
-    )
-    write_float(parent, to_float32(model, half_weights=True), described)
+        args.rounds, args.epochs, args.steps, args.batch = 1, 2, 4, 8
+    # Each round in a process of its own: the pickers that vote run before TensorFlow is loaded.
+    student = None
+    for number in range(1, args.rounds + 1):
+        out = args.out if number == args.rounds else args.work / f"round{number}" / "picker.tflite"
+        if out == args.out or not out.exists():
+            apart(train_round, args, args.work / f"round{number}", student, out)
+        student = out
     if not args.smoke:
-        apart(complete_card, args.out, args.data, args.work / "labels")
+        complete_card(args.out, Labels(args.data, args.work / "labels"))
     if args.out.parent == MODELS:
         write_manifest()
     return 0
 
 
-def train(training: list[Stretch], validation: list[Stretch], args: argparse.Namespace) -> Any:
-    """The trained network; `args.work` keeps checkpoint, `loss.csv` and `loss.png`."""
+def train_round(args: argparse.Namespace, work: Path, student: Path | None, out: Path) -> None:
+    """One training with its artefacts: int8, float, and the network from which to go on."""
+    if args.smoke:
+        training = validation = synthetic_set(np.random.default_rng(args.seed))
+    else:
+        labels = Labels(args.data, args.work / "labels", student)
+        training, validation = training_set(labels), validation_set(labels)
+    model = train(training, validation, args, work)
+    rng = np.random.default_rng(args.seed)
+    windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
+    write_artefact(out, to_int8(model, ([window[None]] for window in windows)))
+    _keep(model, PARENT if out.parent == MODELS else out.with_suffix(".keras"))
+    card = picker_card(dict.fromkeys(PHASES, 0.3), {})
+    write_card(out, card)
+    parent = out.with_name(f"{out.stem}_float.tflite")
+    described = msgspec.structs.replace(
+        card, description=f"{card.description}; the float parent, its weights in float16"
+    )
+    write_float(parent, to_float32(model, half_weights=True), described)
+
+
+def _keep(model: Any, file: Path) -> None:
+    """Without the optimiser's state, which is twice as large as the network."""
+    bare = build()
+    bare.set_weights(model.get_weights())
+    bare.save(file)
+
+
+def train(
+    training: list[Stretch], validation: list[Stretch], args: argparse.Namespace, work: Path
+) -> Any:
+    """The trained network; `work` keeps checkpoint, `loss.csv` and `loss.png`."""
     import keras
 
     keras.utils.set_random_seed(args.seed)
@@ -137,7 +164,7 @@ def train(training: list[Stretch], validation: list[Stretch], args: argparse.Nam
     fit(
         model,
         lambda rng: render(rng, training, args.batch),
-        args.work,
+        work,
         steps=args.steps,
         epochs=args.epochs,
         seed=args.seed,

@@ -34,7 +34,7 @@ class TrainingError(Exception):
 
 
 def add_common_arguments(
-    parser: argparse.ArgumentParser, artefact: Path, *, epochs: int | None, batch: int, steps: int | None
+    parser: argparse.ArgumentParser, artefact: Path, *, epochs: int, batch: int, steps: int | None
 ) -> None:
     """The options of every trainer, with its defaults; steps: of an epoch, None for all data."""
     parser.add_argument(
