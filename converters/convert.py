@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -232,6 +235,12 @@ def convert(foreign: Foreign, name: str, stretches: list[Stretch], seed: int) ->
 
     Raises ForeignError, ModelError where network and contract are at odds, QuantiseError.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
+    with redirect_stdout(io.StringIO()):  # where its converter prints what it has saved
+        return _quantised(foreign, name, stretches, seed)
+
+
+def _quantised(foreign: Foreign, name: str, stretches: list[Stretch], seed: int) -> Converted:
     assert foreign.build is not None
     model = _of_one(foreign.build(), foreign.contract)
     inputs, outputs = (
