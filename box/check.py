@@ -14,6 +14,7 @@ import yaml
 from box.cli import OK, USAGE
 from box.config import BoxConfig
 from box.daemon import BUILT_IN, find_station, load_model
+from box.sources.opening import source_problems
 from box.stations import StationError
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, load_config
@@ -63,7 +64,11 @@ def _is_for_a_box(path: Path) -> bool:
 
 def _check_box(config: BoxConfig) -> list[str]:
     problems = [
-        *_attempt("station", lambda: find_station(config.station), StationError),
+        *(
+            line
+            for station in config.stations
+            for line in _attempt("station", partial(find_station, station), StationError)
+        ),
         *(
             line
             for field in BUILT_IN
@@ -73,9 +78,7 @@ def _check_box(config: BoxConfig) -> list[str]:
         ),
         *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
     ]
-    if not Path(config.source.path).exists():
-        problems.append(f"source.path: {config.source.path}: no such file or folder")
-    return problems + _check_folder(config.data_dir)
+    return problems + source_problems(config) + _check_folder(config.data_dir)
 
 
 def _check_cloud(config: CloudConfig) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from ipaddress import ip_address
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,12 +12,24 @@ from box.vote import Merge
 
 Fraction01 = Annotated[float, Meta(gt=0, lt=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+StationId = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}$")]  # NET.STA
+Location = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{0,2}$")]
+ChannelCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$")]
+Rate = Annotated[float, Meta(gt=0, le=10_000)]  # Hz
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class StationConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Where the box stands."""
 
-    id: Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}$")]  # NET.STA
+    id: StationId
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     elevation_m: Annotated[float, Meta(ge=-11000, le=9000)] = 0.0
@@ -24,12 +37,35 @@ class StationConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     sensitivity: Annotated[float, Meta(gt=0)] | None = None  # counts per m/s, without StationXML
 
 
-class SourceConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Where the samples come from."""
+class MiniSeedConfig(
+    msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="miniseed"
+):
+    """Recordings, replayed."""
 
-    type: Literal["miniseed"] = "miniseed"
     path: str  # file, folder, or SDS root
     speed: Annotated[float, Meta(gt=0)] | None = 1.0  # 1 is real time, null as fast as it goes
+
+
+class ShakeConfig(
+    msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="shake"
+):
+    """A Raspberry Shake's data cast, by UDP."""
+
+    channels: Annotated[list[ChannelCode], Meta(min_length=1)]  # those that the instrument has
+    station: StationId | None = None  # NET.STA; may be left out where the box has one only
+    location: Location = "00"
+    rate: Rate = 100.0
+    host: str = "0.0.0.0"  # address to listen on
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8888
+    sender: str | None = None  # address from which datagrams are taken; null: from anywhere
+
+    def __post_init__(self) -> None:
+        for name, address in (("host", self.host), ("sender", self.sender)):
+            if address is not None and not _is_address(address):
+                raise ValueError(f"{name}: {address!r} is not an IP address")
+
+
+SourceConfig = MiniSeedConfig | ShakeConfig
 
 
 class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -66,10 +102,10 @@ class ClockConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting box CONFIG.yaml`."""
 
-    station: StationConfig
-    source: SourceConfig
+    stations: list[StationConfig] = msgspec.field(name="station")  # one, or a list
+    sources: list[SourceConfig] = msgspec.field(name="source")  # one, or a list
     broker: BrokerConfig
-    data_dir: str = "/var/lib/diting"  # the outbox lives here
+    data_dir: str = "/var/lib/diting"  # the outboxes live here
     ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept per channel
     reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0

@@ -6,22 +6,25 @@ import argparse
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from box.clock import Clock, ReplayClock, SystemClock
+from box.clock import Clock, SystemClock
 from box.config import BoxConfig, PickingConfig, StationConfig
 from box.pipeline import StationPipeline
-from box.sources.miniseed import MiniSeedSource
+from box.sources.live import Source
+from box.sources.opening import open_source, source_problems
 from box.stations import Station, StationError, load_stations
 from box.stretch import Models
 from models.fmp import FMP, FirstMotion
 from models.magnitude import MAGNITUDE, StationMagnitude
 from models.picker import PICKER, Picker
 from ringbuffer.segment import Segment
-from uplink.configuration import load_config
+from uplink.configuration import ConfigError, load_config
 from uplink.connection import BrokerAddress
 from uplink.outbox import Kind, Outbox, Packet
 from uplink.packets import Event, Health, Pick, Presence, encode_event, encode_json, encode_pick
@@ -63,12 +66,19 @@ class Box:
         """The stream has ended."""
         self._publish(self.pipeline.flush(), self._now_ns())
 
-    def report_health(self, notes: list[str]) -> None:
+    def report_health(self, sources: Iterable[Source] = ()) -> None:
+        """sources: those of this station, whose counters and troubles are told with it."""
         now_ns = self._now_ns()
+        counters = self.pipeline.counters.as_dict()
+        notes = []
+        for source in sources:
+            counted = asdict(source.counters)
+            counters |= {f"{source.name} {name}": count for name, count in counted.items()}
+            notes += source.problems
         health = Health(
             time_ns=now_ns,
             data_until_ns=self.pipeline.data_until_ns,
-            counters={k: v for k, v in self.pipeline.counters.as_dict().items() if v},
+            counters={k: v for k, v in counters.items() if v},
             notes=notes,
         )
         name = topic(self.station_id, "health")
@@ -133,59 +143,89 @@ def find_station(config: StationConfig) -> Station:
 
 
 async def run_box(config: BoxConfig, clock: Clock) -> int:
-    """Run until the source ends or a signal comes."""
+    """Run until all sources have ended or a signal comes."""
     models = load_models(config.picking)
-    station = find_station(config.station)
-    data_clock = ReplayClock(config.source.speed)
-    source = MiniSeedSource(Path(config.source.path), data_clock)
-    channels = [c for c in source.channels if c.startswith(config.station.id + ".")]
+    sources = [open_source(source, config, clock) for source in config.sources]
+    with ExitStack() as stack:
+        boxes = {
+            station.id: _make_box(station, config, sources, models, clock, stack)
+            for station in config.stations
+        }
+        await _serve(boxes, sources, config)
+    return 0
+
+
+def _make_box(
+    config: StationConfig,
+    whole: BoxConfig,
+    sources: list[Source],
+    models: Models,
+    clock: Clock,
+    stack: ExitStack,
+) -> Box:
+    station = find_station(config)
+    channels = [c for source in sources for c in source.channels if c.startswith(config.id + ".")]
     pipeline = StationPipeline(
         station,
         channels,
         models,
-        config.picking,
-        config.trigger,
-        config.clock,
-        config.ring_s,
-        config.reorder_s,
+        whole.picking,
+        whole.trigger,
+        whole.clock,
+        whole.ring_s,
+        whole.reorder_s,
     )
     if not pipeline.components:
-        raise StationError(f"source.path: {config.source.path}: no channel of {config.station.id}")
-    outbox = Outbox(Path(config.data_dir) / "outbox.sqlite")
+        raise ConfigError([f"source: no channel of {config.id} to pick on"])
+    outbox = Outbox(Path(whole.data_dir) / f"{config.id}.outbox.sqlite")
+    stack.callback(outbox.close)
     session = Session(
-        BrokerAddress.parse(config.broker.url),
-        config.station.id,
+        BrokerAddress.parse(whole.broker.url),
+        config.id,
         outbox,
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
     )
-    box = Box(pipeline, session, clock.now_ns)
-    session.start()
-    pace = asyncio.create_task(_report(box, config.health_every_s))
-    feeding = asyncio.create_task(_feed(box, source.segments()))
+    return Box(pipeline, session, clock.now_ns)
+
+
+async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig) -> None:
+    """Feed the boxes from all sources, each in a task of its own, and say goodbye."""
+    for box in boxes.values():
+        box.session.start()
+
+    def take(segment: Segment) -> None:
+        box = boxes.get(segment.channel.rsplit(".", 2)[0])
+        if box is not None:
+            box.take(segment)
+
+    def report() -> None:
+        for box in boxes.values():
+            mine = f"{box.station_id}."
+            box.report_health(s for s in sources if any(c.startswith(mine) for c in s.channels))
+
+    pace = asyncio.create_task(_repeat(report, config.health_every_s))
+    feeds = [asyncio.create_task(source.run(take)) for source in sources]
+    loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, feeding.cancel)
-    await asyncio.wait({feeding})
-    pace.cancel()
-    if not feeding.cancelled():
-        feeding.result()
-    box.finish()
-    box.report_health(source.problems)
-    left = await session.stop(DRAIN_S)
-    outbox.close()
-    _log.info("%s: stopped, %d packets wait for the next start", box.station_id, left)
-    return 0
+        loop.add_signal_handler(name, lambda: [feed.cancel() for feed in feeds])
+    await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in (pace, *feeds):
+        task.cancel()
+    for ended in await asyncio.gather(*feeds, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
+    for box in boxes.values():
+        box.finish()
+    report()
+    left = await asyncio.gather(*(box.session.stop(DRAIN_S) for box in boxes.values()))
+    _log.info("stopped, %d packets wait for the next start", sum(left))
 
 
-async def _feed(box: Box, segments: AsyncIterator[Segment]) -> None:
-    async for segment in segments:
-        box.take(segment)
-
-
-async def _report(box: Box, every_s: float) -> None:
+async def _repeat(what: Callable[[], None], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
-        box.report_health([])
+        what()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -198,4 +238,7 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
-    return asyncio.run(run_box(load_config(args.config, BoxConfig), SystemClock()))
+    config = load_config(args.config, BoxConfig)
+    if problems := source_problems(config):
+        raise ConfigError([f"{args.config}: {line}" for line in problems])
+    return asyncio.run(run_box(config, SystemClock()))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pymseed import NSTERROR, MiniSEEDError, MS3Record, sourceid2nslc
 
 from box.clock import ReplayClock
+from box.sources.live import Counters, Take
 from box.sources.replay import in_time_order, replay, within
 from ringbuffer.segment import Flag, Segment
 
@@ -85,6 +86,8 @@ class MiniSeedSource:
     """
 
     def __init__(self, path: Path, clock: ReplayClock) -> None:
+        self.name = f"miniseed {path}"
+        self.counters = Counters()
         self._clock = clock
         self._first_problem: dict[Path, str] = {}
         self._n_problems: Counter[Path] = Counter()
@@ -119,6 +122,12 @@ class MiniSeedSource:
     def segments(self) -> AsyncIterator[Segment]:
         """The packets, at the pace of the clock."""
         return replay(self.packets(), self._clock)
+
+    async def run(self, take: Take) -> None:
+        """Hand every packet to `take`, at the pace of the clock."""
+        async for segment in self.segments():
+            self.counters.frames += 1
+            take(segment)
 
     def read(self, channel: str, start_ns: int, end_ns: int) -> list[Segment]:
         """What there is of a channel between two times, whole samples inside them."""

@@ -37,7 +37,10 @@ dashboard: {port: 0}
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
-        (BOX_IN_A_BAD_PLACE, ["station", "picking.picker", "broker.url", "source.path", "data_dir"]),
+        (
+            BOX_IN_A_BAD_PLACE,
+            ["station", "picking.picker", "broker.url", "source.path", "data_dir"],
+        ),
         (CLOUD_IN_A_BAD_PLACE, ["broker.url", "velocity", "data_dir"]),
     ],
 )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from box.config import BoxConfig
+from box.config import BoxConfig, MiniSeedConfig, ShakeConfig
+from box.sources.opening import source_problems
 from uplink.configuration import ConfigError, load_config
 
 GOOD = """
@@ -63,3 +64,82 @@ def test_a_box_that_never_waits_for_late_packets_is_refused(tmp_path):
     """The ring needs a horizon; without this check it would say so in a traceback."""
     with pytest.raises(ConfigError, match=r"reorder_s: Expected `float` > 0"):
         load(tmp_path, GOOD + "reorder_s: 0\n")
+
+
+TWO = """
+station:
+  - {id: XX.ONE, latitude: 1, longitude: 2}
+  - {id: XX.TWO, latitude: 1, longitude: 2}
+source:
+  - {type: shake, station: XX.ONE, channels: [EHZ]}
+  - {path: waveforms}
+broker: {url: "mqtt://localhost"}
+"""
+
+
+def test_one_station_and_one_source_may_stand_without_a_list(tmp_path):
+    config = load(tmp_path, GOOD)
+    assert [station.id for station in config.stations] == ["XX.ONE"]
+    assert config.sources == [MiniSeedConfig(path="waveforms")]
+
+
+def test_several_stations_and_sources_are_told_apart_by_their_type(tmp_path):
+    config = load(tmp_path, TWO)
+    assert [station.id for station in config.stations] == ["XX.ONE", "XX.TWO"]
+    shake, recording = config.sources
+    assert shake == ShakeConfig(station="XX.ONE", channels=["EHZ"])
+    assert recording == MiniSeedConfig(path="waveforms")
+
+
+def test_mistakes_in_a_list_name_the_entry(tmp_path):
+    text = TWO.replace("XX.TWO", "two").replace("shake,", "shake, prot: 1, host: here, port: -1,")
+    text = text.replace("channels: [EHZ]", "channels: [EHZ, e]").replace("path: waveforms", "a: 1")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    places = [line.split(": ")[1] for line in caught.value.problems]
+    assert places == [
+        "station[1].id",
+        "source[0].prot",
+        "source[0].channels[1]",
+        "source[0].port",
+        "source[1].a",
+        "source[1].path",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("{type: modem}", "source.type: 'modem' is none of miniseed, shake"),
+        ("[]", "source: expected at least one"),
+        ("[5]", "source[0]: expected a mapping"),
+        (
+            "{type: shake, channels: [EHZ], host: here}",
+            "source.host: 'here' is not an IP address",
+        ),
+    ],
+)
+def test_a_source_that_is_none_is_said_in_words(tmp_path, source, complaint):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace("{path: waveforms}", source))
+    assert len(caught.value.problems) == 1
+    assert f"box.yaml: {complaint}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("XX.TWO", "XX.ONE", "station: XX.ONE more than once"),
+        ("station: XX.ONE, ", "", "source[0].station: is missing (the box has several)"),
+        ("station: XX.ONE,", "station: XX.THREE,", "source: no station XX.THREE is configured"),
+        (
+            "{path: waveforms}",
+            "{type: shake, station: XX.TWO, channels: [LOG]}",
+            "source: no channel of XX.TWO to pick on",
+        ),
+    ],
+)
+def test_stations_and_sources_that_do_not_fit_are_found_by_check(tmp_path, old, new, complaint):
+    (tmp_path / "waveforms").mkdir()
+    text = TWO.replace(old, new).replace("waveforms", str(tmp_path / "waveforms"))
+    assert complaint in source_problems(load(tmp_path, text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,57 @@ def test_a_box_told_to_stop_settles_and_keeps_what_the_broker_has_not(
     assert box.returncode == 0
     assert "Traceback" not in errors
     assert "wait for the next start" in errors
+
+
+def test_a_source_that_is_dead_stalls_no_other_station(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto
+):
+    """The second station's port is taken by somebody else, and health says so."""
+
+    async def until_goodbyes() -> dict[str, list[tuple[str, bytes]]]:
+        heard: dict[str, list[tuple[str, bytes]]] = {STATION: [], "XX.DEAD": []}
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port, identifier="listener") as client:
+            await client.subscribe(f"{topics.ROOT}/+/+/+", qos=1)
+            box = start("box", config)
+            try:
+                async for message in client.messages:
+                    network, code, kind = message.topic.value.split("/")[2:5]
+                    heard[f"{network}.{code}"].append((kind, bytes(message.payload)))
+                    if kind == "event" and box.poll() is None:
+                        box.send_signal(signal.SIGTERM)
+                    last = [h[-1] for h in heard.values() if h]
+                    if len(last) == 2 and all(
+                        kind == "presence" and not packets.decode_presence(payload).online
+                        for kind, payload in last
+                    ):
+                        return heard
+            finally:
+                _, errors = await asyncio.to_thread(box.communicate)
+                assert (box.returncode, "Traceback" in errors) == (0, False), errors
+        raise AssertionError("the connection ended first")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as occupant:
+        occupant.bind(("127.0.0.1", 0))
+        port = occupant.getsockname()[1]
+        (tmp_path / "data").mkdir()
+        path = str(recordings / "waveforms" / f"{STATION}.mseed")
+        dead = {"type": "shake", "station": "XX.DEAD", "channels": ["EHZ"]}
+        config = write_config(
+            tmp_path / "box.yaml",
+            station=[
+                {"id": name, "latitude": 1.0, "longitude": 2.0} for name in (STATION, "XX.DEAD")
+            ],
+            source=[dead | {"host": "127.0.0.1", "port": port}, {"path": path, "speed": None}],
+            broker={"url": mosquitto.url},
+            data_dir=str(tmp_path / "data"),
+        )
+        heard = asyncio.run(asyncio.wait_for(until_goodbyes(), WITHIN_S))
+    assert "pick" in {kind for kind, _ in heard[STATION]}
+    [health] = [packets.decode_health(p) for kind, p in heard["XX.DEAD"] if kind == "health"]
+    assert health.notes == [f"shake 127.0.0.1:{port}: Address already in use"]
+    [health] = [packets.decode_health(p) for kind, p in heard[STATION] if kind == "health"]
+    assert health.notes == []
+    assert health.counters[f"miniseed {path} frames"] > 100
 
 
 def test_a_cloud_told_to_stop_ends_in_peace(tmp_path: Path, mosquitto):

@@ -1,0 +1,134 @@
+"""What every live source does: count, say what is wrong, and come back for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from box.clock import Clock
+from ringbuffer.segment import NS, Segment
+from uplink.connection import backoff
+
+_log = logging.getLogger(__name__)
+SILENT_S = 60.0  # without a sample for so long, a source says so
+Take = Callable[[Segment], None]
+
+
+class SourceLost(Exception):
+    """The other side does not speak as it should, or has had enough: one line says why."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a source has done, for health."""
+
+    frames: int = 0  # frames, datagrams or records that were used
+    bytes: int = 0  # that came, of whatever kind
+    bad: int = 0  # frames, datagrams or records that were dropped as damaged
+    resyncs: int = 0  # times that bytes were skipped to find the next frame
+    gaps: int = 0  # times that a channel's samples did not begin where they had ended
+    connections: int = 0
+    latency_ms: int = 0  # of the newest segment: from the end of its last sample to its arrival
+
+
+class Source(Protocol):
+    """Where segments come from."""
+
+    name: str  # for logs and health
+    counters: Counters
+
+    @property
+    def channels(self) -> list[str]:
+        """ "NET.STA.LOC.CHA" of all channels that it is expected to deliver."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it now, a line each."""
+        ...
+
+    async def run(self, take: Take) -> None:
+        """Hand segments to `take` as they come, until there are no more, or cancelled."""
+        ...
+
+
+class LiveSource(ABC):
+    """A source over a connection that is made again for ever, with jittered backoff.
+
+    `run` ends by cancellation alone, and by what `take` raises.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        channels: list[str],
+        clock: Clock,
+        random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """random, sleep: of the backoff."""
+        self.name = name
+        self.channels = channels
+        self.counters = Counters()
+        self._clock = clock
+        self._random = random or Random()
+        self._sleep = sleep
+        self._trouble = ""
+        self._heard_ns = clock.monotonic_ns()
+        self._ends_ns: dict[str, int] = {}
+
+    @abstractmethod
+    async def connection(self, take: Take) -> None:
+        """Connect, call `established`, and deliver, until that is over.
+
+        Raises OSError or SourceLost where it ends in another way than the other side's goodbye.
+        """
+
+    @property
+    def problems(self) -> list[str]:
+        if self._trouble:
+            return [f"{self.name}: {self._trouble}"]
+        silent_s = (self._clock.monotonic_ns() - self._heard_ns) // NS
+        return [f"{self.name}: no samples for {silent_s} s"] if silent_s >= SILENT_S else []
+
+    def established(self) -> None:
+        self.counters.connections += 1
+        self._trouble = ""
+        _log.info("%s: connected", self.name)
+
+    def deliver(self, segment: Segment, take: Take) -> None:
+        """Count a segment and hand it on."""
+        counters = self.counters
+        counters.latency_ms = (self._clock.now_ns() - segment.end_ns) // 1_000_000
+        self._heard_ns = self._clock.monotonic_ns()
+        end_ns = self._ends_ns.get(segment.channel)
+        if end_ns is not None and abs(segment.start_ns - end_ns) * segment.rate * 2 > NS:
+            counters.gaps += 1
+        self._ends_ns[segment.channel] = segment.end_ns
+        take(segment)
+
+    async def run(self, take: Take) -> None:
+        delays = backoff(self._random)
+        while True:
+            before = self.counters.frames
+            try:
+                await self.connection(take)
+                self._trouble = "the other side has closed the connection"
+            except (OSError, SourceLost) as error:
+                self._trouble = _reason(error)
+            if self.counters.frames > before:
+                delays = backoff(self._random)
+            delay_s = next(delays)
+            _log.warning("%s: %s; again in %.1f s", self.name, self._trouble, delay_s)
+            await self._sleep(delay_s)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return str(error) or "no answer in time"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -1,0 +1,70 @@
+"""From the configuration of a source to the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from box.clock import Clock, ReplayClock
+from box.config import BoxConfig, MiniSeedConfig, ShakeConfig, SourceConfig
+from box.sources.live import Source
+from box.sources.miniseed import MiniSeedSource
+from box.sources.shake import ShakeSource
+from ringbuffer.channels import choose_channels
+from uplink.configuration import ConfigError
+
+
+def open_source(config: SourceConfig, box: BoxConfig, clock: Clock) -> Source:
+    """The source of a configuration, not yet connected.
+
+    Raises ConfigError, and SourceError for recordings that cannot be read.
+    """
+    match config:
+        case MiniSeedConfig():
+            return MiniSeedSource(Path(config.path), ReplayClock(config.speed))
+        case ShakeConfig():
+            return ShakeSource(config, _station_id(config.station, box), clock)
+
+
+def source_problems(config: BoxConfig) -> list[str]:
+    """What is wrong with the sources, and with what they leave the stations without.
+
+    No connection is made, and no recording is read.
+    """
+    problems: list[str] = []
+    channels: list[str] = []
+    recordings = False
+    for number, source in enumerate(config.sources):
+        where = f"source[{number}]" if len(config.sources) > 1 else "source"
+        if isinstance(source, MiniSeedConfig):
+            recordings = True
+            if not Path(source.path).exists():
+                problems.append(f"{where}.path: {source.path}: no such file or folder")
+            continue
+        try:
+            channels += open_source(source, config, ReplayClock()).channels
+        except ConfigError as error:
+            problems += [f"{where}.{line}" for line in error.problems]
+    ids = [station.id for station in config.stations]
+    problems += [
+        f"station: {name} more than once" for name in sorted(set(ids)) if ids.count(name) > 1
+    ]
+    problems += [
+        f"source: no station {name} is configured"
+        for name in sorted({channel.rsplit(".", 2)[0] for channel in channels} - set(ids))
+    ]
+    if not recordings:
+        problems += [
+            f"source: no channel of {name} to pick on"
+            for name in dict.fromkeys(ids)
+            if not choose_channels([c for c in channels if c.startswith(name + ".")])
+        ]
+    return problems
+
+
+def _station_id(named: str | None, box: BoxConfig) -> str:
+    """The station of a source that carries no name of one."""
+    if named is not None:
+        return named
+    if len(box.stations) > 1:
+        raise ConfigError(["station: is missing (the box has several)"])
+    return box.stations[0].id

@@ -1,0 +1,228 @@
+"""Raspberry Shake data cast: its datagrams, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from fractions import Fraction
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from box.clock import ReplayClock, SystemClock
+from box.config import ShakeConfig
+from box.sources.shake import ShakeSource, parse
+from ringbuffer.ring import ChannelRing, Outcome
+from ringbuffer.segment import NS, Segment
+
+EXAMPLE = b"{'EHZ', 1582315130.292, 14168, 14927, 16112, 17537}"
+
+
+def cast(segment: Segment) -> list[bytes]:
+    """A segment as the instrument would cast it: 25 samples to a datagram."""
+    datagrams = []
+    for first in range(0, len(segment.samples), 25):
+        part = segment.cut(first, first + 25)
+        counts = ", ".join(map(str, part.samples))
+        time = f"{part.start_ns // NS}.{part.start_ns % NS:09d}".rstrip("0")
+        datagrams.append(f"{{'{part.channel[-3:]}', {time}, {counts}}}".encode())
+    return datagrams
+
+
+def source(**config: object) -> ShakeSource:
+    config = {"channels": ["EHZ"], "host": "127.0.0.1", "port": 0} | config
+    return ShakeSource(ShakeConfig(**config), "AM.R1234", SystemClock())
+
+
+class Sender:
+    """An instrument's socket."""
+
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 0))
+        self._to = ("127.0.0.1", port)
+
+    def send(self, *datagrams: bytes) -> None:
+        for datagram in datagrams:
+            self._socket.sendto(datagram, self._to)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_a_datagram_is_read_to_the_nanosecond() -> None:
+    packet = parse(EXAMPLE)
+    assert packet is not None
+    assert (packet.code, packet.start_ns) == ("EHZ", 1_582_315_130_292_000_000)
+    assert packet.samples.tolist() == [14168, 14927, 16112, 17537]
+    assert packet.samples.dtype == np.int32
+    exact = parse(b"{'EHZ',1582315130.123456789,-1}")
+    assert exact is not None
+    assert exact.start_ns == 1_582_315_130_123_456_789
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        b"",
+        b"{}",
+        b"{'EHZ'}",
+        b"{'EHZ', 1582315130.292}",
+        b"{'EHZ', 1582315130.292, }",
+        b"{'EHZ', 1582315130.292, 1,}",
+        b"{'EHZ', 1582315130.292, 1, 2.5}",
+        b"{'EHZ', 1582315130.292, 1, nan}",
+        b"{'EHZ', 1582315130.292, 1, 2147483648}",
+        b"{'EHZ', 1582315130.292, 1, -2147483649}",
+        b"{'EHZ', 1582315130.292, 1, " + b"9" * 5000 + b"}",
+        b"{'EHZ', nan, 1}",
+        b"{'EHZ', 1e300, 1}",
+        b"{'EHZ', -1, 1}",
+        b"{'EHZ', 99999999999, 1}",
+        b"{'ehz', 1582315130.292, 1}",
+        b"{'EHZZ', 1582315130.292, 1}",
+        b"{'EHZ', 1582315130.292, 1",
+        EXAMPLE + b"x",
+        EXAMPLE[:-9],
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_datagram_of_the_cast_is_refused(datagram: bytes) -> None:
+    assert parse(datagram) is None
+
+
+@given(st.binary(max_size=200), st.integers(0, len(EXAMPLE)), st.integers(0, len(EXAMPLE)))
+def test_no_bytes_raise(noise: bytes, first: int, last: int) -> None:
+    for datagram in (noise, EXAMPLE[:first] + noise + EXAMPLE[last:]):
+        packet = parse(datagram)
+        assert packet is None or (packet.samples.dtype == np.int32 and len(packet.samples))
+
+
+def test_channels_arrive_over_a_socket_and_everything_is_counted(listening) -> None:
+    trace = Segment("AM.R1234.00.EHZ", 1582315130 * NS, Fraction(100), np.arange(100, dtype="i4"))
+    other = EXAMPLE.replace(b"EHZ", b"EN1")
+
+    async def run() -> None:
+        async with listening(source()) as heard:
+            await heard.connected()
+            sender = Sender(heard.source.port)
+            sender.send(*cast(trace), b"rubbish", other, EXAMPLE)
+            await heard.until(lambda: len(heard.segments) == 5)
+            sender.close()
+        counters = heard.source.counters
+        assert (counters.frames, counters.bad, counters.gaps) == (5, 1, 1)
+        assert counters.bytes == sum(map(len, [*cast(trace), b"rubbish", other, EXAMPLE]))
+        assert {s.channel for s in heard.segments} == {"AM.R1234.00.EHZ"}
+        assert {s.rate for s in heard.segments} == {Fraction(100)}
+        assert np.array_equal(
+            np.concatenate([s.samples for s in heard.segments[:4]]), trace.samples
+        )
+        assert heard.segments[1].start_ns == trace.start_ns + NS // 4
+        assert heard.source.problems == []
+
+    asyncio.run(run())
+
+
+def test_lost_repeated_and_reordered_datagrams_leave_the_samples_in_their_places(listening) -> None:
+    rng = np.random.default_rng(5)
+    samples = rng.integers(-5000, 5000, 3000).astype(np.int32)
+    trace = Segment("AM.R1234.00.EHZ", 1582315130 * NS, Fraction(100), samples)
+    datagrams = cast(trace)
+    lost = {7, 30, 31}
+    order = [n for n in range(len(datagrams)) if n not in lost]
+    order = [*sorted(order, key=lambda n: n + rng.uniform(-2, 2)), 3, 3, 50]
+
+    async def run() -> list[Segment]:
+        async with listening(source()) as heard:
+            await heard.connected()
+            sender = Sender(heard.source.port)
+            for number, index in enumerate(order, 1):
+                sender.send(datagrams[index])
+                await heard.until(lambda n=number: len(heard.segments) == n)
+            sender.close()
+            return heard.segments
+
+    ring = ChannelRing(trace.channel, trace.rate, 60, reorder_s=30)
+    for segment in asyncio.run(run()):
+        ring.append(segment)
+    window = ring.read(trace.start_ns, 3000)
+    expected = np.isin(np.arange(3000) // 25, list(lost), invert=True)
+    assert np.array_equal(window.mask, expected)
+    assert np.array_equal(window.samples[window.mask], samples[expected])
+    assert ring.counts[Outcome.DUPLICATE] == 3
+
+
+def test_datagrams_of_another_sender_are_not_taken(listening) -> None:
+    async def run() -> None:
+        async with listening(source(sender="127.0.0.2")) as heard:
+            await heard.connected()
+            stranger = Sender(heard.source.port)
+            friend = Sender(heard.source.port, "127.0.0.2")
+            stranger.send(EXAMPLE.replace(b"14168", b"666"))
+            friend.send(EXAMPLE)
+            await heard.until(lambda: len(heard.segments) == 1)
+            stranger.close()
+            friend.close()
+        assert heard.segments[0].samples[0] == 14168
+
+    asyncio.run(run())
+
+
+def test_a_port_that_is_taken_is_tried_again_until_it_is_free(listening) -> None:
+    async def run() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as occupant:
+            occupant.bind(("127.0.0.1", 0))
+            port = occupant.getsockname()[1]
+            delays: list[float] = []
+            freed = asyncio.Event()
+
+            async def sleep(delay_s: float) -> None:
+                delays.append(delay_s)
+                if len(delays) == 8:
+                    await freed.wait()
+
+            config = ShakeConfig(channels=["EHZ"], host="127.0.0.1", port=port)
+            shake = ShakeSource(config, "AM.R1234", ReplayClock(), Random(1), sleep)
+            async with listening(shake) as heard:
+                await heard.until(lambda: len(delays) == 8)
+                assert shake.problems == [f"shake 127.0.0.1:{port}: Address already in use"]
+                assert max(delays) > 2  # it grows
+                occupant.close()
+                freed.set()
+                await heard.connected()
+                assert shake.problems == []
+                sender = Sender(port)
+                sender.send(EXAMPLE)
+                await heard.until(lambda: len(heard.segments) == 1)
+                sender.close()
+
+    asyncio.run(run())
+
+
+def test_picks_are_those_of_a_replay_of_the_same_samples(
+    listening, recording: list[Segment], settled_picks, replayed_picks
+) -> None:
+    station_id, location, _ = recording[0].channel.rsplit(".", 2)
+    codes = [trace.channel[-3:] for trace in recording]
+
+    async def run() -> list[Segment]:
+        shake = ShakeSource(
+            ShakeConfig(channels=codes, location=location, host="127.0.0.1", port=0),
+            station_id,
+            SystemClock(),
+        )
+        async with listening(shake) as heard:
+            await heard.connected()
+            sender = Sender(heard.source.port)
+            sent = 0
+            for datagrams in zip(*map(cast, recording), strict=True):
+                sender.send(*datagrams)
+                sent += len(datagrams)
+                await heard.until(lambda n=sent: len(heard.segments) == n)
+            sender.close()
+            return heard.segments
+
+    assert settled_picks(asyncio.run(run())) == replayed_picks
