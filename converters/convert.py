@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -166,7 +164,7 @@ def _convert(args: argparse.Namespace, foreign: Foreign) -> dict[str, Any]:
     assert foreign.build is not None
     scored, calibration = _material(args.data, args.calibrate)
     stretches = [_stretch(record) for record in calibration]
-    converted = apart(convert, foreign, args.out.stem, stretches, args.seed)
+    converted = apart(quietly, foreign, args.out.stem, stretches, args.seed)
     variants = {INT8: converted.int8, INT8_WEIGHTS: converted.int8_weights}
     if args.arithmetic != "best":
         variants = {INT8: converted.int8}
@@ -230,17 +228,19 @@ def _stretch(record: Record) -> Stretch:
     return Stretch(record.conditioned(), *onsets)
 
 
+def quietly(*arguments: Any) -> Converted:
+    """`convert`, in a process that will say nothing: TensorFlow's compiler cannot be told to."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return convert(*arguments)
+
+
 def convert(foreign: Foreign, name: str, stretches: list[Stretch], seed: int) -> Converted:
     """Build, quantise and describe a network; loads TensorFlow.
 
     Raises ForeignError, ModelError where network and contract are at odds, QuantiseError.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
-    with redirect_stdout(io.StringIO()):  # where its converter prints what it has saved
-        return _quantised(foreign, name, stretches, seed)
-
-
-def _quantised(foreign: Foreign, name: str, stretches: list[Stretch], seed: int) -> Converted:
     assert foreign.build is not None
     model = _of_one(foreign.build(), foreign.contract)
     inputs, outputs = (
