@@ -95,19 +95,22 @@ def run(args: argparse.Namespace) -> int:
     what = f"{args.finetune}, {args.layers} layers, from {args.parent or PARENT.name}"
     model = retrain(parent, parts["train"], parts["validation"], args, args.layers, what)
     write_models(model, parts["train"], args, args.out, card(args, parts, by))
-    model.save(args.work / f"{args.out.stem}.keras")
+    keep(model, args.work / f"{args.out.stem}.keras")
     apart(complete_card, args.out, before, args.finetune, by)
     return 0
 
 
 def refuse_default(out: Path) -> None:
-    """Raises TrainingError where an artefact would be written over what everybody uses."""
+    """Make the artefact's folder; raises TrainingError where it would be written over what
+    everybody uses, or cannot be written."""
     if out.resolve().parent == MODELS:
         raise TrainingError(f"--out: {out}: the default models are kept from this; name another")
     if out.suffix != ".tflite":
         raise TrainingError(f"--out: {out}: want a file that ends in .tflite")
-    if not out.parent.is_dir():
-        raise TrainingError(f"--out: {out.parent}: no such folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"--out: {out.parent}: {error.strerror}") from None
 
 
 def load_parent(path: Path | None, untrained: bool = False) -> Any:
@@ -319,6 +322,15 @@ def choose_layers(model: Any, layers: str, freeze_statistics: bool) -> None:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         learns = layers != "last" or layer is weighted[-1]
         layer.trainable = learns and not (normalises and freeze_statistics)
+
+
+def keep(model: Any, file: Path) -> None:
+    """Keep a network to go on from, without its optimiser, which is twice as large."""
+    import keras
+
+    bare = keras.models.clone_model(model)
+    bare.set_weights(model.get_weights())
+    bare.save(file)
 
 
 def write_models(

@@ -202,7 +202,7 @@ def learn(
     model = finetune.retrain(model, training, validation, begin, layers, what)
     described = picker_card(dict.fromkeys(PHASES, 0.3), {})
     finetune.write_models(model, training, args, artefact, described)
-    model.save(network_file)
+    finetune.keep(model, network_file)
 
 
 def card(

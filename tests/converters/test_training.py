@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from box.cli import INTERRUPTED, main
+from converters import train
+from converters.training import TrainingError, apart
+
 # Runs once with a kill in the middle, and once without but with all that is to be compared.
 SCRIPT = """
 import os, signal, sys
@@ -96,3 +100,35 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
     of_another, of_none = again.stdout.splitlines()
     assert "checkpoint.npz: of another training (seed 1)" in of_another
     assert "checkpoint.npz: no checkpoint of a training" in of_none
+
+
+def interrupted(_: object) -> int:
+    raise KeyboardInterrupt
+
+
+def failed(_: object) -> int:
+    raise TrainingError("work: it cannot go on")
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "said"),
+    [(interrupted, INTERRUPTED, "goes on from training/mine"), (failed, 2, "it cannot go on")],
+)
+def test_an_end_before_its_time_is_told_in_a_line(
+    run: object,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(train.TRAINERS["fmp"], "run", run)
+    assert main(["train", "fmp", "--out", "mine.tflite"]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("diting: ")
+    assert said in line
+
+
+def test_what_goes_wrong_in_a_process_apart_comes_back() -> None:
+    assert apart(divmod, 7, 2) == (3, 1)
+    with pytest.raises(TrainingError, match="cannot go on"):
+        apart(failed, None)
