@@ -37,8 +37,12 @@ def seismic_moment(magnitude: float) -> float:
 
 def corner_frequency(moment: float, stress_drop_pa: float, beta_m_s: float) -> float:
     """Corner (Hz) of S by Brune (1970); that of P is `P_CORNER` times as high."""
-    radius = math.cbrt(7 / 16 * moment / stress_drop_pa)
-    return 2.34 * beta_m_s / (2 * math.pi * radius)
+    return 2.34 * beta_m_s / (2 * math.pi * source_radius(moment, stress_drop_pa))
+
+
+def source_radius(moment: float, stress_drop_pa: float) -> float:
+    """Radius (m) of a circular fault (Eshelby 1957)."""
+    return math.cbrt(7 / 16 * moment / stress_drop_pa)
 
 
 P_CORNER = 1.5  # Madariaga (1976)

@@ -74,6 +74,7 @@ class Site:
     noise: float = 0.4
     kappa_s: float = 0.04
     amplification: float = 1.0
+    coda: float = 1.0  # by which scattered waves last longer than at other sites
 
 
 def trace_path(
@@ -132,7 +133,8 @@ def ground_velocity(
         wavelet = _wavelet(phase, source, path, site, rate, size)
         wavelet *= np.exp(-2j * np.pi * frequency * (origin_s + time_s))
         direct, mean = _motion(phase, source, path)
-        scattered = np.fft.rfft(_scatterers(phase, path, rate, count, rng), size, axis=0)
+        scatterers = _scatterers(phase, path, site, rate, count, rng)
+        scattered = np.fft.rfft(scatterers, size, axis=0)
         spectrum += wavelet[:, None] * (direct + mean * scattered)
     return np.fft.irfft(spectrum, size, axis=0)[:count]
 
@@ -179,10 +181,11 @@ def _motion(phase: str, source: Source, path: RayPath) -> tuple[Array, Array]:
 
 
 def _scatterers(
-    phase: str, path: RayPath, rate: float, count: int, rng: np.random.Generator
+    phase: str, path: RayPath, site: Site, rate: float, count: int, rng: np.random.Generator
 ) -> Array:
     """What scattered waves add to a direct one of unit size, shape (count, 3)."""
     decay = 0.5 + 0.02 * path.distance_km if phase == "P" else 2.0 + 0.05 * path.distance_km
+    decay *= site.coda
     time = np.arange(count) / rate
     envelope = (1 - np.exp(-time / 0.2)) * np.exp(-time / decay)
     envelope *= np.sqrt(CODA_ENERGY[phase] / np.sum(envelope**2))
