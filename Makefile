@@ -19,7 +19,8 @@ lint: $(VENV)/.all
 	$(BIN)/mypy
 
 bench: $(VENV)/.all
-	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(basename $(notdir $(wildcard bench/*.py))); do \
+		echo "== bench.$$script"; $(BIN)/python -m bench.$$script || exit 1; done
 
 venv: $(VENV)/.all  ## .venv with every extra
 
