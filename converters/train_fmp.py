@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 from converters.fmp_card import fmp_card, measure
-from converters.fmp_data import UNDECIDED, Floats, Material, batch, simulated, training_material
+from converters.fmp_data import (
+    SIMULATED,
+    Batch,
+    Floats,
+    Generator,
+    Material,
+    batch,
+    gather,
+    read_recordings,
+    serves,
+    simulated,
+)
+from converters.gate import GATE, gate_figures
 from converters.quantise import to_float32, to_int8, write_artefact
-from converters.training import add_common_arguments, plot_losses, write_float
+from converters.training import add_common_arguments, apart, fit, write_float
 from models.card import MODELS, write_card, write_manifest
-from models.fmp import CHANNELS, CLASSES, FMP, WINDOW
+from models.fmp import CHANNELS, CLARITIES, CLASSES, FMP, WINDOW
 
 LAYERS = ((16, 9), (24, 7), (32, 5), (32, 3))  # channels and kernel; each halves the length
+POLARITY, CLARITY = "polarity", "clarity"  # names of the outputs
 LEARNING_RATE = 2e-3
 SMOOTHING = 0.02  # of the labels: some of them are wrong
-PRECISION = 0.9  # wanted of what is said to be up or down
+CLARITY_WEIGHT = 0.3  # of the loss
+PRECISION = 0.95  # wanted of what is said to be up or down
 REPRESENTATIVE = 400  # windows that show the quantiser the range of every activation
 
 
@@ -29,8 +41,17 @@ def smoke_material(seed: int) -> Material:
     return Material(((list(simulated(40, seed)), 1.0),), [noise])
 
 
+def training_material(args: argparse.Namespace) -> tuple[Material, Material]:
+    """What to learn from, and, of stations kept out, what to calibrate on."""
+    recordings = read_recordings(args.data, args.work / "labels")
+    made = list(simulated(SIMULATED, args.seed))
+    training = gather(recordings, lambda station_id: serves(station_id) == "training", made)
+    validation = gather(recordings, lambda station_id: serves(station_id) == "validation", [])
+    return training, validation
+
+
 def build() -> Any:
-    """The untrained network: (n, 128, 2) -> logits (n, 3)."""
+    """The untrained network: (n, 128, 2) -> logits (n, 3) of polarity, (n, 2) of clarity."""
     import keras
     from keras import layers
 
@@ -41,7 +62,11 @@ def build() -> Any:
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
     x = layers.Dropout(0.3)(layers.Flatten()(x))
     x = layers.Dense(32, activation="relu")(x)
-    return keras.Model(window, layers.Dense(len(CLASSES), name="logits")(x), name="fmp")
+    outputs = [
+        layers.Dense(len(CLASSES), name=POLARITY),
+        layers.Dense(len(CLARITIES), name=CLARITY),
+    ]
+    return keras.Model(window, [layer(x) for layer in outputs], name="fmp")
 
 
 def train(training: Material, validation: Material, args: argparse.Namespace) -> tuple[Any, float]:
@@ -50,70 +75,77 @@ def train(training: Material, validation: Material, args: argparse.Namespace) ->
 
     keras.utils.set_random_seed(args.seed)
     logits = build()
-    steps = args.epochs * args.steps
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps, alpha=0.01)
+    rate = keras.optimizers.schedules.CosineDecay(
+        LEARNING_RATE, args.epochs * args.steps, alpha=0.01
+    )
+    cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True)
     logits.compile(
         keras.optimizers.AdamW(rate, weight_decay=1e-3),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING),
+        loss=[cross_entropy, cross_entropy],
+        loss_weights=[1.0, CLARITY_WEIGHT],
     )
     held_out = batch(validation, 32 * args.batch, np.random.default_rng(args.seed))
-    logits.fit(
-        _batches(training, args.steps, args.batch, args.seed),
+
+    def draw(rng: Generator) -> tuple[Any, ...]:
+        return _weighted(batch(training, args.batch, rng))
+
+    fit(
+        logits,
+        draw,
+        args.work,
+        steps=args.steps,
         epochs=args.epochs,
-        validation_data=held_out,
-        verbose=0,
-        callbacks=[keras.callbacks.CSVLogger(str(args.work / "loss.csv"))],
+        seed=args.seed,
+        validation=_weighted(held_out),
+        quantity="cross-entropy",
     )
-    plot_losses(args.work / "loss.csv", "cross-entropy")
-    _calibrate(logits, *held_out)
-    probabilities = keras.layers.Softmax()(logits.output)
-    model = keras.Model(logits.input, probabilities, name="fmp")
-    return model, _threshold(model.predict(held_out[0], verbose=0), held_out[1])
-
-
-def _batches(material: Material, steps: int, size: int, seed: int) -> Any:
-    import keras
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        """New windows every epoch, the same ones in every run."""
-
-        def __init__(self) -> None:
-            super().__init__(workers=1)
-            self.epoch = 0
-
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> tuple[Floats, Floats]:
-            return batch(material, size, np.random.default_rng((seed, self.epoch, index)))
-
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-
-    return Batches()
-
-
-def _calibrate(logits: Any, inputs: Floats, targets: Floats) -> None:
-    """Divide the logits by the temperature of least cross-entropy (Guo et al. 2017)."""
-    raw = logits.predict(inputs, verbose=0)
-    temperatures = np.geomspace(0.3, 5, 60)
-    losses = [
-        float(-np.mean(np.sum(targets * _log_softmax(raw / t), axis=1))) for t in temperatures
+    polarity, _ = _calibrate(logits, held_out)
+    outputs = [
+        keras.layers.Softmax(name=f"{name}_probabilities")(output)
+        for name, output in zip((POLARITY, CLARITY), logits.outputs, strict=True)
     ]
-    temperature = temperatures[int(np.argmin(losses))]
-    layer = logits.get_layer("logits")
-    layer.set_weights([weights / temperature for weights in layer.get_weights()])
+    return keras.Model(logits.input, outputs, name="fmp"), _threshold(polarity, held_out.polarity)
 
 
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def _weighted(drawn: Batch) -> tuple[Any, ...]:
+    """Inputs, targets none of which is quite sure, and weights: 0 where a target is unknown."""
+    targets = (drawn.polarity, drawn.clarity)
+    smoothed = tuple((1 - SMOOTHING) * y + SMOOTHING / y.shape[1] for y in targets)
+    return drawn.windows, smoothed, tuple(y.sum(axis=1) for y in targets)
+
+
+def _calibrate(logits: Any, held_out: Batch) -> list[Floats]:
+    """Divide the logits by the temperatures of least cross-entropy (Guo et al. 2017) of what
+    `FirstMotion` makes of them, the mean over a window and its mirror image; returns that.
+    """
+    straight = logits.predict(held_out.windows, verbose=0)
+    mirrored = logits.predict(-held_out.windows, verbose=0)
+    calibrated = []
+    for name, targets, one, other, turned in (
+        (POLARITY, held_out.polarity, straight[0], mirrored[0], [1, 0, 2]),
+        (CLARITY, held_out.clarity, straight[1], mirrored[1], [0, 1]),
+    ):
+        means = {
+            temperature: (_softmax(one / temperature) + _softmax(other / temperature)[:, turned])
+            / 2
+            for temperature in np.geomspace(0.3, 5, 60)
+        }
+        best = min(means, key=lambda t: -float(np.sum(targets * np.log(means[t] + 1e-9))))
+        layer = logits.get_layer(name)
+        layer.set_weights([weights / best for weights in layer.get_weights()])
+        calibrated.append(means[best])
+    return calibrated
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=1, keepdims=True)
     return result
 
 
 def _threshold(probabilities: Floats, targets: Floats) -> float:
     """The lowest from which what is said to be up or down is so often enough; at least 0.5."""
-    said = probabilities[:, :UNDECIDED]
+    said = probabilities[:, :2]
     right = said.argmax(axis=1) == targets.argmax(axis=1)
     for threshold in np.arange(0.5, 0.95, 0.01):
         decided = said.max(axis=1) >= threshold
@@ -134,17 +166,16 @@ def run(args: argparse.Namespace) -> int:
         training = validation = smoke_material(args.seed)
     else:
         # Before TensorFlow is loaded: tflite_runtime, which runs the teacher, fails beside it.
-        training, validation = training_material(args.data, args.work / "labels", args.seed)
+        training, validation = training_material(args)
     model, threshold = train(training, validation, args)
-    windows, _ = batch(training, REPRESENTATIVE, np.random.default_rng(args.seed))
+    windows = batch(training, REPRESENTATIVE, np.random.default_rng(args.seed)).windows
     write_artefact(args.out, to_int8(model, ([window[None]] for window in windows)))
     card = fmp_card(threshold, {})
     write_card(args.out, card)
     parent = write_float(args.work / "fmp_float.tflite", to_float32(model), card)
     if not args.smoke:
-        # A process of its own, again for the sake of tflite_runtime.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            scores = pool.submit(measure, args.out, parent, args.data).result()
+        scores = apart(measure, args.out, parent, args.data)
+        scores[GATE] = apart(gate_figures, "fmp", args.out, args.data)
         write_card(args.out, fmp_card(threshold, scores))
     if args.out.parent == MODELS:
         write_manifest()

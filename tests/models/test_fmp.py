@@ -66,6 +66,20 @@ def test_noise_has_no_first_motion(model: FirstMotion) -> None:
     assert np.mean(decided) < 0.1
 
 
+def test_a_sharp_onset_is_impulsive_and_one_in_noise_is_not(
+    model: FirstMotion, onsets: list[Onset]
+) -> None:
+    rng = np.random.default_rng(4)
+    for snr, expected in ((30.0, "impulsive"), (1.5, "emergent")):
+        found = [model.classify(window_of(onset, rng, snr=snr)).clarity for onset in onsets]
+        assert np.mean([clarity == expected for clarity in found]) > 0.75
+
+
+def test_the_mirror_image_is_as_clear(model: FirstMotion, onsets: list[Onset]) -> None:
+    window = window_of(onsets[0], np.random.default_rng(0))
+    assert model.judge(-window)[1] == model.judge(window)[1]
+
+
 def test_size_and_offset_of_the_unit_do_not_matter(model: FirstMotion, onsets: list[Onset]) -> None:
     window = window_of(onsets[0], np.random.default_rng(0))
     for unit in (1e-12, 1e9):
@@ -85,12 +99,15 @@ def test_a_flat_or_broken_window_is_undecided(model: FirstMotion, value: float) 
 def test_silence_before_the_onset_is_no_division_by_zero(
     model: FirstMotion, onsets: list[Onset]
 ) -> None:
-    window = onsets[0].samples[HALF - BEFORE : HALF - BEFORE + WINDOW].copy()
-    window[: BEFORE - 4] = 0
-    seen = normalise(window)
-    assert seen is not None
-    assert np.isfinite(seen).all()
-    assert model.classify(window).polarity == ("up" if onsets[0].sign > 0 else "down")
+    right = []
+    for onset in onsets[:40]:
+        window = onset.samples[HALF - BEFORE : HALF - BEFORE + WINDOW].copy()
+        window[: BEFORE - 4] = 0
+        seen = normalise(window)
+        assert seen is not None
+        assert np.isfinite(seen).all()
+        right.append(model.classify(window).polarity == ("up" if onset.sign > 0 else "down"))
+    assert np.mean(right) > 0.8
 
 
 def test_a_window_of_another_length_is_refused(model: FirstMotion) -> None:
