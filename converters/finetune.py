@@ -117,19 +117,24 @@ def load_parent(path: Path | None, untrained: bool = False) -> Any:
     """A picker's network as Keras keeps it; raises TrainingError where the file holds none."""
     import keras
 
-    if path is None and (untrained or not PARENT.exists()):
-        if untrained:
-            return build()
-        raise TrainingError(f"{PARENT}: no such file: name a network with --from")
+    if path is None and untrained:
+        return build()
+    file = parent_file(path)
     try:
-        model = keras.saving.load_model(path or PARENT, compile=False)
+        model = keras.saving.load_model(file, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise TrainingError(
-            f"--from: {path or PARENT}: no Keras network: {str(error).splitlines()[0]}"
-        ) from None
+        raise TrainingError(f"{file}: no Keras network: {str(error).splitlines()[0]}") from None
     if model.input_shape != (None, WINDOW, 3) or model.output_shape != (None, WINDOW, 3):
-        raise TrainingError(f"--from: {path}: not a picker: {model.input_shape} in")
+        raise TrainingError(f"{file}: not a picker: {model.input_shape} in")
     return model
+
+
+def parent_file(path: Path | None) -> Path:
+    """The network to begin with, by default the built-in picker's; raises TrainingError."""
+    file = path or PARENT
+    if not file.is_file():
+        raise TrainingError(f"{file}: no such network to begin with")
+    return file
 
 
 def grouping(records: Iterable[Record]) -> str:

@@ -130,6 +130,8 @@ def _given(args: argparse.Namespace) -> tuple[Recordings, list[Station], Velocit
         raise TrainingError("selftrain: want WAVEFORMS and --stations")
     if args.rounds < 1:
         raise TrainingError(f"--rounds: {args.rounds} is less than 1")
+    if not args.scratch:
+        finetune.parent_file(args.parent)  # before hours are spent on picking
     velocity = VelocityModel.read(args.velocity) if args.velocity else VelocityModel.default()
     return partial(read_continuous, args.waveforms), read_stations(args.stations), velocity
 

@@ -199,8 +199,9 @@ def test_the_smoke_run_leaves_a_picker_and_a_report(tmp_path: Path) -> None:
     ("words", "said"),
     [
         ([], "WAVEFORMS"),
-        (["nowhere", "--stations", "none.csv"], "none.csv"),
-        (["nowhere", "--stations", "s.csv"], "nowhere"),
+        (["nowhere", "--stations", "none.csv", "--scratch"], "none.csv"),
+        (["nowhere", "--stations", "s.csv", "--scratch"], "nowhere"),
+        (["nowhere", "--stations", "s.csv", "--parent", "my.keras"], "my.keras"),
         (["nowhere", "--stations", "s.csv", "--rounds", "0"], "--rounds"),
     ],
 )
