@@ -220,8 +220,9 @@ def main(description: str) -> int:
         tables["motions"] = page.motions(motions)
     if set(SCSN) <= set(sets):
         tables["magnitudes"] = measure_magnitudes(args.data, sets, pictures)
-    others = {one.artefact.stem: f"{one.name}, from samples" for one in pickers[2:]}
-    tables["speed"] = page.speed(measure_all([one.artefact for one in pickers[2:]]), others)
+    others = [one for one in pickers if one.name not in (OURS, OURS_FLOAT)]
+    names = {one.artefact.stem: f"{one.name}, from samples" for one in others}
+    tables["speed"] = page.speed(measure_all([one.artefact for one in others]), names)
     text = page.fill_in((ROOT / "docs" / "models.md").read_text(), page.illustrated(tables))
     (docs / "models.md").write_text(text)
     print(f"{docs / 'models.md'}: written after {time.monotonic() - began:.0f} s")
