@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from box.memory import FeedMemory, ratio
 from box.trace import ConditionedTrace
 from models.conditioning import RATE, Conditioner
-from ringbuffer.ring import ChannelRing, Outcome
+from ringbuffer.ring import ChannelRing, Outcome, Position
 from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 
 # What makes the samples before and after it unconnected.
@@ -35,18 +37,54 @@ class ChannelFeed:
 
     def __init__(self, first: Segment, component: int, ring_s: float, reorder_s: float) -> None:
         """first: the segment with which the channel begins."""
-        self.channel = first.channel
+        self._prepare(first.channel, first.rate, component, ring_s, reorder_s)
+        self._begins_ns = first.start_ns
+        self.append(first)
+
+    def _prepare(
+        self, channel: str, rate: Fraction, component: int, ring_s: float, reorder_s: float
+    ) -> None:
+        self.channel = channel
         self.component = component
-        self.ring = ChannelRing(first.channel, first.rate, ring_s, reorder_s=reorder_s)
+        self.ring = ChannelRing(channel, rate, ring_s, reorder_s=reorder_s)
         self._reorder_ns = round(reorder_s * NS)
-        self._conditioner = Conditioner(first.rate)
+        self._conditioner = Conditioner(rate)
         self._delay_ns = round(self._conditioner.delay_s * NS)
         self._warm_up = 0  # samples at 100 Hz still to come that don't count as real
         self._cursor_ns: int | None = None  # time of the next raw sample to condition
         self._next = 0  # its index on the trace's grid
         self._flagged: deque[Flagged] = deque(maxlen=1000)
-        self._begins_ns = first.start_ns
-        self.append(first)
+
+    @classmethod
+    def remembered(
+        cls, memory: FeedMemory, component: int, ring_s: float, reorder_s: float
+    ) -> ChannelFeed:
+        """One that goes on where another was. Raises ValueError where that cannot have been."""
+        feed = cls.__new__(cls)
+        feed._prepare(memory.channel, Fraction(*memory.rate), component, ring_s, reorder_s)
+        late = (memory.late_until_ns, memory.late_samples)
+        feed.ring.resume(Position(memory.anchor_ns, memory.end, memory.offset_ns, *late))
+        feed._conditioner.remember(memory.filters)
+        feed._cursor_ns, feed._next, feed._warm_up = memory.cursor_ns, memory.next, memory.warm_up
+        return feed
+
+    def memory(self) -> FeedMemory | None:
+        """None while a packet is waited for: what came after it is in the ring alone."""
+        position = self.ring.position
+        newest = self.ring.end_ns
+        if position is None or newest is None or self._cursor_ns is None:
+            return None
+        if ns_to_samples(newest - self._cursor_ns, self.ring.rate) > 0:
+            return None
+        return FeedMemory(
+            self.channel,
+            ratio(self.ring.rate),
+            *position,
+            self._cursor_ns,
+            self._next,
+            self._warm_up,
+            self._conditioner.memory(),
+        )
 
     def append(self, segment: Segment) -> Outcome:
         return self.ring.append(segment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,21 @@ def _check_box(config: BoxConfig) -> list[str]:
         ),
         *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
     ]
-    return problems + source_problems(config) + _check_folder(config.data_dir)
+    return problems + source_problems(config) + _check_folder(config.data_dir) + _check_room(config)
+
+
+def _check_room(config: BoxConfig) -> list[str]:
+    """Is there space for the rings that are still to be made?"""
+    folder = Path(config.data_dir)
+    if not folder.is_dir():
+        return []
+    wanted = sum(
+        config.ring.size_mb for s in config.stations if not (folder / f"{s.id}.ring").exists()
+    )
+    free = shutil.disk_usage(folder).free >> 20
+    if wanted <= free:
+        return []
+    return [f"ring.size_mb: {config.data_dir} has {free} MB left, the rings take {wanted} MB"]
 
 
 def _check_cloud(config: CloudConfig) -> list[str]:

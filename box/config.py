@@ -99,14 +99,22 @@ class ClockConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     unlocked_uncertainty_s: Annotated[float, Meta(ge=0)] = 0.5
 
 
+class RingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The newest packets of a station on disk, from which a restarted box goes on."""
+
+    size_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 64  # per station, when it is made
+    flush_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0  # what a power cut can take
+
+
 class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting box CONFIG.yaml`."""
 
     stations: list[StationConfig] = msgspec.field(name="station")  # one, or a list
     sources: list[SourceConfig] = msgspec.field(name="source")  # one, or a list
     broker: BrokerConfig
-    data_dir: str = "/var/lib/diting"  # the outboxes live here
-    ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept per channel
+    data_dir: str = "/var/lib/diting"  # the outboxes and rings live here
+    ring: RingConfig = msgspec.field(default_factory=RingConfig)
+    ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept in memory per channel
     reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0
     picking: PickingConfig = msgspec.field(default_factory=PickingConfig)

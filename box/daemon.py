@@ -13,8 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from box.clock import Clock, SystemClock
 from box.config import BoxConfig, PickingConfig, StationConfig
+from box.journal import Journal, pieces
 from box.pipeline import StationPipeline
 from box.sources.live import Source
 from box.sources.opening import open_source, source_problems
@@ -27,7 +30,16 @@ from ringbuffer.segment import Segment
 from uplink.configuration import ConfigError, load_config
 from uplink.connection import BrokerAddress
 from uplink.outbox import Kind, Outbox, Packet
-from uplink.packets import Event, Health, Pick, Presence, encode_event, encode_json, encode_pick
+from uplink.packets import (
+    Event,
+    Health,
+    Pick,
+    PickFlag,
+    Presence,
+    encode_event,
+    encode_json,
+    encode_pick,
+)
 from uplink.session import Session
 from uplink.topics import topic
 
@@ -37,6 +49,7 @@ BUILT_IN: dict[str, tuple[Callable[[Path], Any], Path]] = {  # in the order of `
     "first_motion": (FirstMotion, FMP),
     "magnitude": (StationMagnitude, MAGNITUDE),
 }
+LATE_NS = 30_000_000_000  # after their arrival, samples are too old for a live alarm
 DRAIN_S = 10.0  # for what is left in the outbox when the daemon is told to stop
 
 
@@ -49,22 +62,46 @@ class Box:
         session: Session,
         now_ns: Callable[[], int],
         observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
+        journal: Journal | None = None,
     ) -> None:
-        """observer: is shown the payload of each pick that goes out."""
+        """observer: is shown the payload of each pick that goes out. journal: without one, what
+        was not told is lost with the process."""
         self.pipeline = pipeline
         self.session = session
         self.station_id = pipeline.station.station_id
         self._now_ns = now_ns
         self._observer = observer
+        self.journal = journal
 
     def take(self, segment: Segment) -> None:
         """Digest a segment that has just arrived."""
         arrived_ns = self._now_ns()
-        self._publish(self.pipeline.feed(segment), arrived_ns)
+        if self.journal is None:
+            self._publish(self.pipeline.feed(segment), arrived_ns)
+            return
+        for packet in pieces(segment):
+            position = self.journal.keep(packet, arrived_ns)
+            self._publish(self.pipeline.feed(packet), arrived_ns, position)
+            self.journal.mark(self.pipeline, arrived_ns)
+
+    def resume(self) -> None:
+        """Go on where the process before this one was: tell what it had not yet told."""
+        if self.journal is None:
+            return
+        known = self.session.position
+        now_ns = self._now_ns()
+        for record, packet in self.journal.resume(self.pipeline, now_ns):
+            told = self.pipeline.feed(packet)
+            if record.seq > known:
+                late = now_ns - record.arrived_ns > LATE_NS
+                self._publish(told, record.arrived_ns, record.seq, late)
 
     def finish(self) -> None:
         """The stream has ended."""
-        self._publish(self.pipeline.flush(), self._now_ns())
+        now_ns = self._now_ns()
+        # Noted first: to settle a pick twice, in two ways, would be worse than not at all.
+        position = self.journal.finish(now_ns) if self.journal else 0
+        self._publish(self.pipeline.flush(), now_ns, position)
 
     def report_health(self, sources: Iterable[Source] = ()) -> None:
         """sources: those of this station, whose counters and troubles are told with it."""
@@ -75,6 +112,9 @@ class Box:
             counted = asdict(source.counters)
             counters |= {f"{source.name} {name}": count for name, count in counted.items()}
             notes += source.problems
+        if self.journal is not None:
+            counters |= {f"ring {name}": count for name, count in self.journal.counters.items()}
+            notes += self.journal.problems
         health = Health(
             time_ns=now_ns,
             data_until_ns=self.pipeline.data_until_ns,
@@ -84,9 +124,14 @@ class Box:
         name = topic(self.station_id, "health")
         self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])
 
-    def _publish(self, told: list[Pick | Event], arrived_ns: int) -> None:
+    def _publish(
+        self, told: list[Pick | Event], arrived_ns: int, position: int = 0, late: bool = False
+    ) -> None:
+        """position: of the samples in the ring. late: these came too long ago for an alarm."""
+        if late:
+            told = [_historical(packet) for packet in told]
         if told:
-            self.session.publish([self._pack(packet, arrived_ns) for packet in told])
+            self.session.publish([self._pack(packet, arrived_ns) for packet in told], position)
 
     def _pack(self, packet: Pick | Event, arrived_ns: int) -> Packet:
         if isinstance(packet, Event):
@@ -95,6 +140,13 @@ class Box:
         payload = encode_pick(packet)
         self._observer(self.station_id, payload)
         return Packet(topic(self.station_id, "pick"), payload, Kind.PICK, arrived_ns)
+
+
+def _historical(packet: Pick | Event) -> Pick | Event:
+    """Only picks can say so of themselves."""
+    if isinstance(packet, Event):
+        return packet
+    return msgspec.structs.replace(packet, flags=packet.flags | PickFlag.HISTORICAL)
 
 
 def load_models(picking: PickingConfig) -> Models:
@@ -179,6 +231,10 @@ def _make_box(
         raise ConfigError([f"source: no channel of {config.id} to pick on"])
     outbox = Outbox(Path(whole.data_dir) / f"{config.id}.outbox.sqlite")
     stack.callback(outbox.close)
+    journal = Journal(
+        Path(whole.data_dir) / f"{config.id}.ring", whole.ring.size_mb << 20, outbox.position
+    )
+    stack.callback(journal.close)
     session = Session(
         BrokerAddress.parse(whole.broker.url),
         config.id,
@@ -186,13 +242,15 @@ def _make_box(
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
     )
-    return Box(pipeline, session, clock.now_ns)
+    return Box(pipeline, session, clock.now_ns, journal=journal)
 
 
 async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig) -> None:
     """Feed the boxes from all sources, each in a task of its own, and say goodbye."""
     for box in boxes.values():
+        box.resume()
         box.session.start()
+    syncing = asyncio.create_task(_sync(list(boxes.values()), config.ring.flush_s))
 
     def take(segment: Segment) -> None:
         box = boxes.get(segment.channel.rsplit(".", 2)[0])
@@ -210,7 +268,7 @@ async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, lambda: [feed.cancel() for feed in feeds])
     await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
-    for task in (pace, *feeds):
+    for task in (pace, syncing, *feeds):
         task.cancel()
     for ended in await asyncio.gather(*feeds, return_exceptions=True):
         if isinstance(ended, Exception):
@@ -220,6 +278,15 @@ async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig
     report()
     left = await asyncio.gather(*(box.session.stop(DRAIN_S) for box in boxes.values()))
     _log.info("stopped, %d packets wait for the next start", sum(left))
+
+
+async def _sync(boxes: list[Box], every_s: float) -> None:
+    """The rings onto the disk, so often that a power cut takes no more than `every_s`."""
+    while True:
+        await asyncio.sleep(every_s)
+        for box in boxes:
+            if box.journal is not None:
+                await asyncio.to_thread(box.journal.sync)
 
 
 async def _repeat(what: Callable[[], None], every_s: float) -> None:

@@ -45,7 +45,7 @@ class OnsetTracker:
         self._vote = vote
         self._complete = vote.blocks - 1  # age of an onset's block when it has had all its votes
         self._revise_at = REVISE_AT | {self._complete}
-        self._open: list[Onset] = []
+        self.open: list[Onset] = []  # neither settled nor retracted
 
     def update(self) -> list[Onset]:
         """Look at the votes after a stride; returns the onsets that were looked at again.
@@ -56,12 +56,12 @@ class OnsetTracker:
         seen: list[Onset] = []
         for first, last in self._runs():
             seen += self._look_at(first, last)
-        self._open = [onset for onset in self._open if not (onset.settled or onset.retracted)]
+        self.open = [onset for onset in self.open if not (onset.settled or onset.retracted)]
         return seen
 
     def drop_all(self) -> list[Onset]:
         """Settle what is open as it stands: the stream has ended or broken off."""
-        left, self._open = self._open, []
+        left, self.open = self.open, []
         for onset in left:
             onset.settled = onset.probability >= self.threshold
             onset.retracted = not onset.settled
@@ -71,7 +71,7 @@ class OnsetTracker:
         """Runs of blocks (first, last) worth a look, with a block of margin on each side."""
         newest, oldest = self._vote.newest, self._vote.newest - self._vote.blocks + 1
         active = {int(b) for b in self._vote.active(self.klass, KEEP * self.threshold)}
-        active |= {max(onset.block, oldest) for onset in self._open}
+        active |= {max(onset.block, oldest) for onset in self.open}
         run: list[int] = []
         for block in [*sorted(active), None]:
             if run and (block is None or block > run[-1] + 1):
@@ -86,7 +86,7 @@ class OnsetTracker:
         curve = np.concatenate([self._vote.merged(b, self.klass) for b in blocks])
         start = first * STRIDE
         peaks = find_peaks(curve, KEEP * self.threshold)
-        here = [o for o in self._open if start <= o.index < start + len(curve)]
+        here = [o for o in self.open if start <= o.index < start + len(curve)]
         matched: dict[int, Onset] = {}
         pairs = sorted(
             (abs(start + position - onset.index), number, i)
@@ -110,7 +110,7 @@ class OnsetTracker:
                 if height < self.threshold or age >= self._complete:
                     continue
                 known = Onset(self.phase, index, height, 0.0, first_index=index)
-                self._open.append(known)
+                self.open.append(known)
                 here.append(known)
             known.index, known.probability = index, height
             block, sample = divmod(round(index), STRIDE)

@@ -6,9 +6,12 @@ packets, to the bit, however fast they come.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.memory import StretchMemory
 from box.stations import Station
-from box.stretch import Counters, Models, Setup, Stretch
+from box.stretch import LAG, Counters, Models, Setup, Stretch
 from models.conditioning import MIN_RATE
 from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
@@ -45,6 +48,7 @@ class StationPipeline:
             self.counters,
         )
         self._stretch: Stretch | None = None
+        self.stretches = 0  # begun so far
 
     @property
     def data_until_ns(self) -> int:
@@ -53,18 +57,63 @@ class StationPipeline:
 
     def feed(self, segment: Segment) -> list[Pick | Event]:
         """Take a segment; returns what is to be told after it, in order."""
-        if segment.channel not in self.components or segment.rate < MIN_RATE:
+        if not self._is_picked_on(segment):
             self.counters.ignored += 1
             return []
         told: list[Pick | Event] = []
         if self._stretch is None:
-            self._stretch = Stretch(self._setup, segment)
+            self._stretch = self._begin(segment)
         if not self._stretch.append(segment):
             told += self._stretch.finish()
             self.counters.restarts += 1
-            self._stretch = Stretch(self._setup, segment)
+            self._stretch = self._begin(segment)
             self._stretch.append(segment)
         return told + self._stretch.advance()
+
+    def _is_picked_on(self, segment: Segment) -> bool:
+        return segment.channel in self.components and segment.rate >= MIN_RATE
+
+    def _begin(self, first: Segment) -> Stretch:
+        self.stretches += 1
+        return Stretch(self._setup, first.start_ns, first.rate)
+
+    @property
+    def judged(self) -> int:
+        """Samples of the stretch, at 100 Hz, that have been judged."""
+        return self._stretch.judged if self._stretch else 0
+
+    @property
+    def reach(self) -> int:
+        """Samples at 100 Hz that `resume` needs between two memories."""
+        return self._stretch.reach + LAG if self._stretch else 0
+
+    def memory(self) -> StretchMemory | None:
+        """What `resume` needs; None before the first segment, and while a packet is waited for."""
+        return self._stretch.memory() if self._stretch else None
+
+    def resume(
+        self, before: StretchMemory | None, segments: Iterable[Segment], now: StretchMemory
+    ) -> None:
+        """Go on where another pipeline was, with the same packets to come as it would have had.
+
+        before: its memory at least `reach` samples earlier, None at the beginning of the stretch.
+        segments: all that it was fed since. now: its memory after them.
+        Raises ValueError where these do not fit together; nothing has changed then.
+        """
+        try:
+            stretch = None if before is None else Stretch.remembered(self._setup, before)
+            for segment in filter(self._is_picked_on, segments):
+                if stretch is None:
+                    stretch = Stretch(self._setup, segment.start_ns, segment.rate)
+                if not stretch.append(segment):
+                    raise ValueError("the samples are not those of one stretch")
+            if stretch is None:
+                raise ValueError("there are no samples")
+            stretch.recall(now)
+        except LookupError:  # another choice of channels, say, or of models
+            raise ValueError("the samples are not enough") from None
+        self._stretch = stretch
+        self.stretches += 1
 
     def flush(self) -> list[Pick | Event]:
         """The stream has ended: settle what is open."""

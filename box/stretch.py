@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from box.channels import BREAKS, ChannelFeed
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.measure import Ruler
+from box.memory import OnsetMemory, StretchMemory, ratio
 from box.picks import Onset, OnsetTracker
 from box.stations import Station
 from box.trace import ConditionedTrace
@@ -28,6 +31,8 @@ EDGE = RATE // 2  # samples on either side of a hole in which nothing is picked
 MIN_REAL = 5 * RATE  # samples of a window that must be real for it to be judged
 NEAR = 3 * RATE  # samples from a hole within which a pick says so
 LONGEST_S_MINUS_P = 30 * RATE
+LAG = 40 * RATE  # samples by which judging is behind the newest sample, at most
+RECENT_IDS = 64  # none of which is given to another pick
 DETECTION_AGE = 2  # seconds: the detection level is that of the third vote
 
 _CARRIED = {  # what is known of the samples -> what a pick says of itself
@@ -81,6 +86,7 @@ class Setup:
     ring_s: float
     reorder_s: float
     counters: Counters
+    recent_ids: deque[tuple[Phase, int]] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
 
 
 @dataclass(slots=True)
@@ -94,9 +100,11 @@ class _Told:
 class Stretch:
     """From the first segment to the next time step, change of rate, or long hole."""
 
-    def __init__(self, setup: Setup, first: Segment) -> None:
-        """first: its beginning is index 0 of the grid; `append` it as well."""
+    def __init__(self, setup: Setup, begins_ns: int, rate: Fraction, begin: int = 0) -> None:
+        """begins_ns, rate: of the first segment; its beginning is index 0 of the grid. begin:
+        index of the first sample that will come."""
         self._setup = setup
+        self._begins_ns, self._rate = begins_ns, rate
         self._names = {
             component: channel.split(".", 2)[2] for channel, component in setup.components.items()
         }
@@ -114,19 +122,79 @@ class Stretch:
         self._trigger = Trigger(trigger.on, trigger.off, trigger.off_after_s, trigger.longest_s)
         # The grid runs through the first channel's samples less the delay of their filters: to
         # round that to the grid would shift every pick by up to 5 ms.
-        delay_ns = round(Conditioner(first.rate).delay_s * NS)
-        self._trace = ConditionedTrace(first.start_ns - delay_ns, self._window + BEHIND)
+        delay_ns = round(Conditioner(rate).delay_s * NS)
+        # So much as the oldest of the windows that vote looks at, and the picks in them need.
+        self.reach = self._window + max(BEHIND, self._window + LAG)
+        self._trace = ConditionedTrace(begins_ns - delay_ns, self.reach, begin)
         self._ruler = Ruler(
-            setup.station, setup.components, first.start_ns, models.first_motion, models.magnitude
+            setup.station, setup.components, begins_ns, models.first_motion, models.magnitude
         )
         self._feeds: dict[str, ChannelFeed] = {}
         self._told: dict[Onset, _Told] = {}
-        self._judged = 0  # index up to which the samples have been through a window
+        self.judged = 0  # index up to which the samples have been through a window
+
+    @classmethod
+    def remembered(cls, setup: Setup, memory: StretchMemory) -> Stretch:
+        """One whose filters go on where those of another were; it has no samples yet."""
+        begin = max(memory.ends)
+        stretch = cls(setup, memory.begins_ns, Fraction(*memory.rate), begin)
+        stretch._trace.ends = list(memory.ends)
+        for feed in memory.feeds:
+            component = setup.components[feed.channel]
+            stretch._feeds[feed.channel] = ChannelFeed.remembered(
+                feed, component, setup.ring_s, setup.reorder_s
+            )
+        return stretch
+
+    def memory(self) -> StretchMemory | None:
+        """None while a packet is waited for."""
+        feeds = [feed.memory() for feed in self._feeds.values()]
+        present = [feed for feed in feeds if feed is not None]
+        if len(present) < len(feeds):
+            return None
+        onsets = (onset for tracker in self._trackers for onset in tracker.open)
+        return StretchMemory(
+            self._begins_ns,
+            ratio(self._rate),
+            self.judged,
+            list(self._trace.ends),
+            present,
+            [self._onset_memory(onset) for onset in onsets],
+            self._trigger.state,
+            list(self._setup.recent_ids),
+        )
+
+    def _onset_memory(self, o: Onset) -> OnsetMemory:
+        told = self._told[o]
+        return OnsetMemory(
+            o.phase, o.index, o.probability, o.spread, o.first_index, told.id, told.sent
+        )
+
+    def recall(self, memory: StretchMemory) -> None:
+        """Take up judging where another was that had the same samples.
+
+        Raises ValueError where these are not the same samples.
+        """
+        feeds = [feed.memory() for feed in self._feeds.values()]
+        if self._begins_ns != memory.begins_ns or feeds != memory.feeds:
+            raise ValueError("the samples are not those that were judged")
+        first = max(0, memory.judged - self._window) + STRIDE
+        for end in range(first, memory.judged + 1, STRIDE):
+            probabilities = self._judge(*self._trace.window(end, self._window))
+            self._vote.add(end // STRIDE - 1, probabilities)
+        self.judged = memory.judged
+        self._trigger.state = memory.trigger
+        self._setup.recent_ids.extend(memory.recent_ids)
+        trackers = {tracker.phase: tracker for tracker in self._trackers}
+        for o in memory.onsets:
+            onset = Onset(o.phase, o.index, o.probability, o.spread, o.first_index)
+            trackers[o.phase].open.append(onset)
+            self._told[onset] = _Told(o.id, o.sent)
 
     @property
     def data_until_ns(self) -> int:
         """Up to where the samples have been judged."""
-        return self._trace.time_ns(self._judged)
+        return self._trace.time_ns(self.judged)
 
     def append(self, segment: Segment) -> bool:
         """Take a segment in; False where nothing connects it with what was before."""
@@ -146,8 +214,8 @@ class Stretch:
     def advance(self) -> list[Pick | Event]:
         """Judge what has come completely; returns what is to be told, in order."""
         told: list[Pick | Event] = []
-        while self._judged + STRIDE <= self._ready_until():
-            self._judged += STRIDE
+        while self.judged + STRIDE <= self._ready_until():
+            self.judged += STRIDE
             told += self._stride()
         return told
 
@@ -169,8 +237,8 @@ class Stretch:
 
     def _stride(self) -> list[Pick | Event]:
         self._setup.counters.strides += 1
-        probabilities = self._judge(*self._trace.window(self._judged, self._window))
-        self._vote.add(self._judged // STRIDE - 1, probabilities)
+        probabilities = self._judge(*self._trace.window(self.judged, self._window))
+        self._vote.add(self.judged // STRIDE - 1, probabilities)
         told: list[Pick | Event] = []
         for tracker in self._trackers:
             told += self._tell(tracker.update())
@@ -201,7 +269,7 @@ class Stretch:
         for onset in onsets:
             record = self._told.get(onset)
             if record is None:
-                record = self._told[onset] = _Told(self._trace.time_ns(onset.first_index))
+                record = self._told[onset] = _Told(self._new_id(onset))
             pick = self._describe(onset, record.id)
             if record.sent is None or _is_news(record.sent, pick):
                 revision = 0 if record.sent is None else record.sent.revision + 1
@@ -211,6 +279,14 @@ class Stretch:
             if onset.settled or onset.retracted:
                 del self._told[onset]
         return told
+
+    def _new_id(self, onset: Onset) -> int:
+        """The time of its first sighting; a microsecond later where a pick of late had that."""
+        number = self._trace.time_ns(onset.first_index)
+        while (onset.phase, number) in self._setup.recent_ids:
+            number += 1000
+        self._setup.recent_ids.append((onset.phase, number))
+        return number
 
     def _count(self, pick: Pick) -> None:
         counters = self._setup.counters
@@ -251,7 +327,7 @@ class Stretch:
             flags |= PickFlag.RETRACTED
         elif not onset.settled:
             flags |= PickFlag.PROVISIONAL
-        around = self._trace.real_around(onset.index, NEAR, self._judged)
+        around = self._trace.real_around(onset.index, NEAR, self.judged)
         present = around.any(axis=0)
         if not present.all():
             flags |= PickFlag.INCOMPLETE
@@ -279,7 +355,7 @@ class Stretch:
             key=lambda o: o.index,
         )
         next_p = next((o for o in later if o.phase == "P"), None)
-        until = self._judged if next_p is None else int(next_p.index)
+        until = self.judged if next_p is None else int(next_p.index)
         if onset.phase == "P" and later and later[0].phase == "S":
             s_minus_p = later[0].index - onset.index
             if s_minus_p <= LONGEST_S_MINUS_P:
@@ -287,7 +363,7 @@ class Stretch:
         return None, until
 
     def _pull_trigger(self) -> Event | None:
-        block = self._judged // STRIDE - 1 - DETECTION_AGE
+        block = self.judged // STRIDE - 1 - DETECTION_AGE
         if block < 0:
             return None
         level = float(self._vote.merged(block, LABELS.index("detection")).max())

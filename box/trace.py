@@ -18,13 +18,14 @@ class ConditionedTrace:
     newest `length` are kept. What never came is zero and not real.
     """
 
-    def __init__(self, anchor_ns: int, length: int) -> None:
+    def __init__(self, anchor_ns: int, length: int, begin: int = 0) -> None:
+        """begin: index of the first sample to come."""
         self.anchor_ns = anchor_ns
         self._length = length
         self._values = np.zeros((2 * length, COMPONENTS), np.float32)
         self._real = np.zeros((2 * length, COMPONENTS), np.bool_)
-        self._first = -length  # index of row 0: there is room for a window that starts early
-        self.ends = [0] * COMPONENTS  # index after the newest sample of each component
+        self._first = begin - length  # index of row 0: there is room for a window that starts early
+        self.ends = [begin] * COMPONENTS  # index after the newest sample of each component
 
     def index_of(self, time_ns: int) -> int:
         return round((time_ns - self.anchor_ns) / INTERVAL_NS)

@@ -27,21 +27,21 @@ class Trigger:
         self.on, self.off = on, off
         self._off_after_ns = int(off_after_s * 1e9)
         self._longest_ns = int(longest_s * 1e9)
-        self._state: TriggerState | None = None
+        self.state: TriggerState | None = None  # None: the ground is quiet
 
     @property
     def active(self) -> bool:
-        return self._state is not None
+        return self.state is not None
 
     def update(self, time_ns: int, level: float, p_id: int = 0, s_id: int = 0) -> Event | None:
         """One second of detection level (0..1, its maximum) ending at `time_ns`, and the newest
         P and S pick, 0 where there is none. Returns what is to be told, if anything.
         """
-        state = self._state
+        state = self.state
         if state is None:
             if level >= self.on or (p_id and s_id):
-                self._state = TriggerState(time_ns, level, p_id, s_id)
-                return self._event(self._state, 0, 0)
+                self.state = TriggerState(time_ns, level, p_id, s_id)
+                return self._event(self.state, 0, 0)
             return None
         quiet = 0 if level >= self.off else state.quiet_since_ns or time_ns
         state = replace(
@@ -53,14 +53,14 @@ class Trigger:
         )
         over = quiet and time_ns - quiet >= self._off_after_ns
         if over or time_ns - state.on_ns >= self._longest_ns:
-            self._state = None
+            self.state = None
             return self._event(state, 1, quiet or time_ns)
-        self._state = state
+        self.state = state
         return None
 
     def finish(self, time_ns: int) -> Event | None:
         """The stream ends or breaks off here; so does an event that is on."""
-        state, self._state = self._state, None
+        state, self.state = self.state, None
         return None if state is None else self._event(state, 1, state.quiet_since_ns or time_ns)
 
     @staticmethod

@@ -61,6 +61,20 @@ class Conditioner:
         if self._resampler:
             self._resampler.reset()
 
+    def memory(self) -> list[float]:
+        """What is kept of the past, to the bit; empty before the first sample."""
+        if self._resampler:
+            return self._resampler.memory()
+        return [] if self._state is None else [float(x) for x in self._state.flat]
+
+    def remember(self, memory: list[float]) -> None:
+        """Go on where one of the same rate was. Raises ValueError where it cannot have been."""
+        self.reset()
+        if self._resampler:
+            self._resampler.remember(memory)
+        elif memory:
+            self._state = np.array(memory).reshape(self._rest.shape)
+
     def process(self, samples: NDArray[np.int32]) -> NDArray[np.float32]:
         """The next samples, shape (n,), in counts -> conditioned samples at 100 Hz, in counts."""
         if not len(samples):
@@ -113,6 +127,22 @@ class Resampler:
         self._low_state = np.zeros(ORDER)
         self._past = np.zeros(len(self._numerators) - 1)
         self._next = 0  # position of the next output, from the next input sample
+
+    def memory(self) -> list[float]:
+        if self._offset is None:
+            return []
+        parts = (self._state.ravel(), self._low_state, self._past)
+        return [self._offset, float(self._next), *(float(x) for part in parts for x in part)]
+
+    def remember(self, memory: list[float]) -> None:
+        if not memory:
+            return
+        sizes = np.cumsum([2, self._state.size, self._low_state.size])
+        _, state, self._low_state, past = np.split(np.array(memory), sizes)
+        if past.size != self._past.size:
+            raise ValueError("filters: the memory of others")
+        self._offset, self._next = memory[0], int(memory[1])
+        self._state, self._past = state.reshape(self._state.shape), past
 
     def process(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The next values, shape (n > 0,) -> those outputs that need no later one."""

@@ -1,9 +1,9 @@
-"""The ring of one channel: its last minutes of samples, and which of them are real."""
+"""The ring of one channel, in memory: its last minutes of samples, and which of them are real."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Flag as EnumFlag
 from enum import auto
@@ -34,8 +34,8 @@ class Outcome(EnumFlag):
     RATE_CHANGE = auto()  # the ring was emptied and goes on at the new rate
 
 
-class Storage(NamedTuple):
-    """The arrays behind a ring, each of shape (capacity,)."""
+class _Storage(NamedTuple):
+    """The arrays behind a ring, each of shape (capacity,); 10 bytes per sample."""
 
     samples: NDArray[np.int32]  # counts
     mask: NDArray[np.bool_]  # True where a sample is real
@@ -43,14 +43,14 @@ class Storage(NamedTuple):
     offset_ns: NDArray[np.int32]  # of the sample from the ring's grid
 
 
-def in_memory(capacity: int) -> Storage:
-    """Storage that is gone with the process, 10 bytes per sample."""
-    return Storage(
-        np.zeros(capacity, np.int32),
-        np.zeros(capacity, np.bool_),
-        np.zeros(capacity, np.uint8),
-        np.zeros(capacity, np.int32),
-    )
+class Position(NamedTuple):
+    """Where a ring stands in time, without its samples."""
+
+    anchor_ns: int  # time of index 0 of the grid
+    end: int  # index after the newest sample
+    offset_ns: int  # of the newest stretch from the grid
+    late_until_ns: int | None  # end of the late segments so far
+    late_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,6 @@ class ChannelRing:
 
     channel: "NET.STA.LOC.CHA"
     rate: samples per second
-    storage: makes the arrays, called with the capacity in samples; a file can take their place
     """
 
     def __init__(
@@ -107,7 +106,6 @@ class ChannelRing:
         rate: Fraction,
         duration_s: float,
         reorder_s: float = 30.0,
-        storage: Callable[[int], Storage] = in_memory,
     ) -> None:
         if not 0 < reorder_s <= duration_s:
             raise ValueError(f"reorder_s: {reorder_s} is not in 0..{duration_s} (duration_s)")
@@ -116,14 +114,18 @@ class ChannelRing:
         self.reorder_s = reorder_s
         self.counts: Counter[Outcome] = Counter()  # segments, per outcome
         self.drift_ns = 0
-        self._make_storage = storage
         self._begin(rate)
 
     def _begin(self, rate: Fraction) -> None:
         self.rate = rate
         self.capacity = max(1, round(Fraction(self.duration_s) * rate))
         self._horizon = round(Fraction(self.reorder_s) * rate)
-        self._storage = self._make_storage(self.capacity)
+        self._storage = _Storage(
+            np.zeros(self.capacity, np.int32),
+            np.zeros(self.capacity, np.bool_),
+            np.zeros(self.capacity, np.uint8),
+            np.zeros(self.capacity, np.int32),
+        )
         self._clear()
 
     def _clear(self) -> None:
@@ -133,6 +135,21 @@ class ChannelRing:
         self._offset_ns = 0  # of the newest stretch from the grid
         self._late_until_ns: int | None = None  # end of the late segments so far
         self._late_samples = 0
+
+    @property
+    def position(self) -> Position | None:
+        """None while the ring is empty."""
+        if self._anchor_ns is None:
+            return None
+        late = (self._late_until_ns, self._late_samples)
+        return Position(self._anchor_ns, self._end, self._offset_ns, *late)
+
+    def resume(self, position: Position) -> None:
+        """Go on from a position, empty: what comes is placed as if the samples before it were
+        there."""
+        self._clear()
+        self._anchor_ns, self._end, self._offset_ns = position[:3]
+        self._late_until_ns, self._late_samples = position[3:]
 
     @property
     def end_ns(self) -> int | None:

@@ -85,10 +85,26 @@ class Outbox:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, packets: Iterable[Packet]) -> list[int]:
-        """Keep packets, in one transaction. Returns their `seq`. Raises OutboxError."""
+    @property
+    def position(self) -> int:
+        """The greatest `position` of all that was put, 0 at first. Raises OutboxError."""
+        with self._transaction():
+            row = self._db.execute("SELECT value FROM counter WHERE name = 'position'").fetchone()
+        return row[0] if row else 0
+
+    def put(self, packets: Iterable[Packet], position: int = 0) -> list[int]:
+        """Keep packets, in one transaction. Returns their `seq`. Raises OutboxError.
+
+        position: place in the box's ring of the samples from which they came.
+        """
         seqs = []
         with self._transaction():
+            if position:
+                self._db.execute(
+                    "INSERT INTO counter VALUES ('position', ?) ON CONFLICT DO UPDATE"
+                    " SET value = max(value, excluded.value)",
+                    (position,),
+                )
             for p in packets:
                 cursor = self._db.execute(
                     "INSERT INTO packet (kind, topic, payload, created_ns) VALUES (?, ?, ?, ?)",
@@ -123,7 +139,9 @@ class Outbox:
                 " SET value = max(value + 1, excluded.value)",
                 (now_s,),
             )
-            (number,) = self._db.execute("SELECT value FROM counter").fetchone()
+            (number,) = self._db.execute(
+                "SELECT value FROM counter WHERE name = 'session'"
+            ).fetchone()
         return int(number)
 
     def close(self) -> None:

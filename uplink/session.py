@@ -65,13 +65,18 @@ class Session:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
-    def publish(self, packets: Iterable[Packet]) -> list[int]:
+    @property
+    def position(self) -> int:
+        """The last position that was published. Raises OutboxError."""
+        return self._outbox.position
+
+    def publish(self, packets: Iterable[Packet], position: int = 0) -> list[int]:
         """Put packets in the outbox, to be sent from there. Returns their `seq`.
 
-        Raises OutboxError.
+        position: place in the box's ring of what they came from. Raises OutboxError.
         """
         self._check()
-        seqs = self._outbox.put(packets)
+        seqs = self._outbox.put(packets, position)
         self._wake.set()
         return seqs
 

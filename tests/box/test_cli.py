@@ -54,6 +54,20 @@ def test_check_names_everything_that_the_daemon_would_trip_over(
     assert not any("secret" in line for line in problems)
 
 
+def test_check_says_when_the_disk_has_no_room_for_the_ring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"""
+station: {{id: XX.ONE, latitude: 1, longitude: 2}}
+source: {{path: {tmp_path}}}
+broker: {{url: "mqtt://host"}}
+data_dir: {tmp_path}
+ring: {{size_mb: 1000000}}
+"""
+    assert main(["check", config(tmp_path, text)]) == USAGE
+    assert "ring.size_mb: " in capsys.readouterr().out
+
+
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     """Buffered output meets the closed pipe only when it is flushed."""
     read, write = os.pipe()

@@ -189,6 +189,14 @@ def test_a_clock_that_steps_back_starts_afresh_and_never_mixes_times(models, sta
     assert len(ids) == len(set(ids))
 
 
+def test_an_id_is_never_given_to_two_picks(models, station, packets):
+    """A clock that is set back for long brings the same times, to the microsecond, once more."""
+    pipeline = make(models, station, (p.channel for p in packets))
+    told = [p for p in run(pipeline, [*packets, *packets]) if isinstance(p, Pick)]
+    assert pipeline.counters.restarts >= 1
+    assert len({(p.phase, p.id, p.revision) for p in told}) == len(told)
+
+
 def test_flags_of_the_samples_reach_the_picks(simulation, models, station, packets):
     unlocked = [replace(p, flags=Flag.CLOCK_UNLOCKED | Flag.CLIPPED) for p in packets]
     pick = near(play(models, station, unlocked), "P", truth(simulation, station, 1).p_time_ns)

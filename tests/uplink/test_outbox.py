@@ -93,6 +93,19 @@ def test_a_number_in_the_queue_is_never_given_twice(tmp_path: Path) -> None:
     assert second > first
 
 
+def test_the_position_lasts_grows_and_is_no_session_number(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "o.sqlite")
+    assert outbox.position == 0
+    outbox.put([packet(1)], position=500)
+    outbox.put([packet(2)], position=400)
+    outbox.put([packet(3)])
+    session = outbox.next_session(7)
+    outbox.close()
+    again = Outbox(tmp_path / "o.sqlite")
+    assert again.position == 500
+    assert again.next_session(7) == session + 1
+
+
 def test_acknowledging_twice_harms_nobody(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite", max_packets=2)
     (seq,) = outbox.put([packet(1)])
