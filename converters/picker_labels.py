@@ -31,6 +31,7 @@ from models.peaks import find_peaks
 from models.picker import WINDOW, Picker
 from ringbuffer.segment import NS
 
+AFTERSHOCKS = "ridgecrest_aftershocks"
 PHASES: tuple[Phase, Phase] = ("P", "S")
 SIGMA = (10.0, 12.0)  # samples, P and S; width of the target on an onset
 # Samples, P and S, by which a teacher trails analysts (ridgecrest_quiet and ncedc_stead).
@@ -99,9 +100,15 @@ def validation_set(labels: Labels) -> list[Stretch]:
     return _stretches(_aftershocks(labels), 1.0, slice(-VALIDATION, None))
 
 
+def teacher_picks(labels: Labels, klass: int, threshold: float) -> int:
+    """Picks that RED-PAN makes in what `validation_set` is cut from."""
+    folder = labels.cache / AFTERSHOCKS / "redpan"
+    curves = [np.load(file)[-VALIDATION:, klass] for file in sorted(folder.glob("*.npy"))]
+    return sum(len(find_peaks(curve.astype(np.float32), threshold)) for curve in curves)
+
+
 def _aftershocks(labels: Labels) -> list[tuple[Floats, Floats]]:
-    name = "ridgecrest_aftershocks"
-    return _proven(list(read_continuous(labels.data / name)), labels, name)
+    return _proven(list(read_continuous(labels.data / AFTERSHOCKS)), labels, AFTERSHOCKS)
 
 
 def _stretches(

@@ -27,7 +27,7 @@ CHANNELS = (24, 48, 80)  # of each level
 STRIDES = (5, 4)  # between them
 DILATIONS = (1, 2, 4)  # of the deepest level's convolutions: together they see 18 s
 LOSS_WEIGHTS = (1.0, 1.0, 0.15)  # P, S, detection: it is everywhere, they are rare
-LEARNING_RATE = 3e-3
+LEARNING_RATE, LATER = 3e-3, 0.5  # and what of it a round takes that goes on from another
 REPRESENTATIVE = 500  # windows that show the quantiser the range of every activation
 
 
@@ -94,8 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds",
         type=int,
         default=2,
-        help="trainings from scratch; from the second on, the picker of the one before votes "
-        "beside the teachers",
+        help="each goes on from the network of the one before, which now votes beside the teachers",
     )
 
 
@@ -124,7 +123,8 @@ def train_round(args: argparse.Namespace, work: Path, student: Path | None, out:
     else:
         labels = Labels(args.data, args.work / "labels", student)
         training, validation = training_set(labels), validation_set(labels)
-    model = train(training, validation, args, work)
+    begun = None if student is None else student.with_suffix(".keras")
+    model = train(training, validation, args, work, begun)
     rng = np.random.default_rng(args.seed)
     windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
     write_artefact(out, to_int8(model, ([window[None]] for window in windows)))
@@ -146,18 +146,28 @@ def _keep(model: Any, file: Path) -> None:
 
 
 def train(
-    training: list[Stretch], validation: list[Stretch], args: argparse.Namespace, work: Path
+    training: list[Stretch],
+    validation: list[Stretch],
+    args: argparse.Namespace,
+    work: Path,
+    begun: Path | None = None,
 ) -> Any:
-    """The trained network; `work` keeps checkpoint, `loss.csv` and `loss.png`."""
+    """The trained network; `work` keeps checkpoint, `loss.csv` and `loss.png`.
+
+    begun: a network to go on from.
+    """
     import keras
 
     keras.utils.set_random_seed(args.seed)
-    model = build()
+    model, highest = build(), LEARNING_RATE
+    if begun is not None:
+        model.set_weights(keras.models.load_model(begun, compile=False).get_weights())
+        highest *= LATER
     rate = keras.optimizers.schedules.CosineDecay(
-        0.1 * LEARNING_RATE,
+        0.1 * highest,
         args.epochs * args.steps,
         alpha=0.01,
-        warmup_target=LEARNING_RATE,
+        warmup_target=highest,
         warmup_steps=2 * args.steps,
     )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), loss=cross_entropy)
