@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.evidence.found import Found
+from bench.evidence.page import table
 from converters.score_picker import PHASES, TOLERANCE_S, match
 
 TOGETHER_S = 0.3  # picks of different pickers that are closer are the same
@@ -83,22 +84,31 @@ def ceiling(found: list[list[Found]], phase: str, thresholds: list[float]) -> Ce
     return Ceiling(labels, missed, false)
 
 
-def tables(
-    found: dict[str, dict[str, list[Found]]], thresholds: dict[str, dict[str, float]]
-) -> tuple[list[list[str]], list[list[str]]]:
-    """Rows on errors and on ceilings. found: set -> picker -> recordings, pickers in the order
-    (ours, one peer, another peer); thresholds: picker -> phase -> threshold."""
-    shared, best = [], []
-    for name, by in found.items():
-        pickers = list(by)
+Seen = dict[str, dict[str, list[Found]]]  # set -> picker -> recordings; ours, and two peers
+
+
+def errors_table(seen: Seen, thresholds: dict[str, dict[str, float]]) -> str:
+    """Of the two peers. thresholds: picker -> phase -> threshold."""
+    rows = []
+    for name, by in seen.items():
+        _, one, other = by
         for phase in PHASES:
-            used = [thresholds[picker][phase] for picker in pickers]
-            e = errors(by[pickers[1]], by[pickers[2]], phase, (used[1], used[2]))
-            shared.append(
-                [f"{name}, {phase}", str(e.count)]
-                + [f"{value:.3f}" for value in (e.correlation, e.own_s, e.labels_s)]
+            e = errors(
+                by[one], by[other], phase, (thresholds[one][phase], thresholds[other][phase])
             )
-            c = ceiling([by[picker] for picker in pickers], phase, used)
+            values = (e.correlation, e.own_s, e.labels_s)
+            rows.append([f"{name}, {phase}", str(e.count), *(f"{value:.3f}" for value in values)])
+    head = ["residuals of RED-PAN and PhaseNet", "labels", "correlation", "own (s)", "shared (s)"]
+    return table(head, rows)
+
+
+def ceilings_table(seen: Seen, thresholds: dict[str, dict[str, float]]) -> str:
+    """Of all three."""
+    rows = []
+    for name, by in seen.items():
+        for phase in PHASES:
+            c = ceiling(list(by.values()), phase, [thresholds[picker][phase] for picker in by])
             counts = (c.labels, c.missed_by_all, c.false_of_all)
-            best.append([f"{name}, {phase}", *map(str, counts), f"{c.f1:.3f}"])
-    return shared, best
+            rows.append([f"{name}, {phase}", *map(str, counts), f"{c.f1:.3f}"])
+    head = ["ours, RED-PAN and PhaseNet", "labels", "missed by all", "false of all", "F1 at best"]
+    return table(head, rows)

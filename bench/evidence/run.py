@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.evidence import page
+from bench.evidence import limits, page
+from bench.evidence.degraded import degraded
 from bench.evidence.found import (
     FLOOR,
     Contestant,
@@ -34,7 +35,7 @@ from models.picker import Picker
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("DITING_DATA", ROOT.parent / "shared" / "data"))
-RED_PAN = "RED-PAN, float"
+RED_PAN, PHASENET = "RED-PAN, float", "PhaseNet, float"
 OURS, OURS_FLOAT = "ours, int8", "ours, float"
 AUTHORS = {"P": 0.3, "S": 0.3}  # thresholds that the peers' authors use
 COMPLETE = ("ncedc_stead", "diting_sichuan")  # sets whose labels leave out little
@@ -51,7 +52,7 @@ def contestants(data: Path, peers: Path) -> Iterator[Contestant]:
         OURS: (MODELS / "picker.tflite", ours),
         OURS_FLOAT: (MODELS / "picker_float.tflite", ours),
         RED_PAN: (data / "weights" / "REDPAN_30s_v2.tflite", AUTHORS),
-        "PhaseNet, float": (peers / "phasenet_float.tflite", AUTHORS),
+        PHASENET: (peers / "phasenet_float.tflite", AUTHORS),
         "PhaseNet, int8": (peers / "phasenet.tflite", AUTHORS),
     }
     for name, (artefact, thresholds) in candidates.items():
@@ -104,11 +105,20 @@ def compare_pickers(
         for name, by in found.items()
         if RED_PAN in by
     }
-    return {
+    tables = {
         "pickers": page.pickers(scores),
         "equal": page.equal_picks(equal),
         "positions": page.positions(sweeps),
     }
+    judges = {one.name: one.thresholds for one in pickers if one.name in (OURS, RED_PAN, PHASENET)}
+    if len(judges) == 3:
+        seen = {name: {one: by[one] for one in judges} for name, by in found.items()}
+        tables["errors"] = limits.errors_table(seen, judges)
+        tables["ceilings"] = limits.ceilings_table(seen, judges)
+    if COMPLETE[0] in sets:
+        ours = next(one for one in pickers if one.name == OURS)
+        tables["degraded"] = degraded(ours, COMPLETE[0], sets[COMPLETE[0]], work)
+    return tables
 
 
 def _curve(found: list[Found]) -> dict[str, list[tuple[float, float, float]]]:
