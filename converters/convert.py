@@ -34,6 +34,7 @@ from models.picker import Into
 Floats = NDArray[np.float32]
 SCORED, CALIBRATION = "simulator:60:2", "simulator:60:1"  # where no data are given
 EXAMPLES = 400  # inputs that show the quantiser the range of every activation
+WITHIN = 99.9  # per cent of the samples in them within which int8 does not saturate
 CHECKED = 8  # of them on which TFLite is compared with Keras
 CLOSE = 1e-3  # that float TFLite must come to Keras
 INT8, INT8_WEIGHTS = "int8", "int8 weights, float32 arithmetic"
@@ -254,7 +255,9 @@ def convert(foreign: Foreign, name: str, stretches: list[Stretch], seed: int) ->
     if not examples:
         raise ForeignError(f"--calibrate: no record there is fit for {foreign.contract.kind}")
     checked = [(x, [np.asarray(y) for y in _listed(model(x))]) for x in examples[:CHECKED]]
-    int8 = to_int8(model, ([example] for example in examples))
+    # Ranges come from the extremes: a few spikes would take the resolution from all the rest.
+    limit = np.percentile(np.abs(np.concatenate(examples)), WITHIN)
+    int8 = to_int8(model, ([np.clip(example, -limit, limit)] for example in examples))
     return Converted(card, int8, to_int8_weights(model), to_float32(model), checked)
 
 
