@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,10 @@ Seconds = Annotated[float, Meta(gt=0)]
 StationId = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}$")]  # NET.STA
 Location = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{0,2}$")]
 ChannelCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$")]
+ChannelId = Annotated[
+    str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}\.[A-Z0-9-]{0,2}\.[A-Z0-9]{3}$")
+]  # NET.STA.LOC.CHA
+Word = Annotated[str, Meta(pattern=r"^[!-~]+$")]  # printable, without a space
 Rate = Annotated[float, Meta(gt=0, le=10_000)]  # Hz
 
 
@@ -65,7 +69,34 @@ class ShakeConfig(
                 raise ValueError(f"{name}: {address!r} is not an IP address")
 
 
-SourceConfig = MiniSeedConfig | ShakeConfig
+class SeedLinkConfig(
+    msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="seedlink"
+):
+    """A SeedLink server."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")]
+    channels: Annotated[list[ChannelId], Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None  # 18000, with TLS 18500
+    protocol: Literal[3, 4] | None = None  # null: 4 where the server speaks it, else 3
+    tls: bool = False
+    ca_file: str | None = None  # certificates to trust in place of the system's
+    user: Word | None = None
+    password: Word | None = None
+    token: Word | None = None  # JSON Web Token, in place of user and password
+    keepalive_s: Seconds = 30.0  # of silence, until the server is asked for a sign of life
+    timeout_s: Seconds = 90.0  # of silence, until the connection is given up
+
+    def __post_init__(self) -> None:
+        self.port = self.port or (18500 if self.tls else 18000)
+        if (self.user or self.token) and not self.tls:
+            raise ValueError("tls: must be on where there are credentials")
+        if (self.user is None) != (self.password is None) or (self.user and self.token):
+            raise ValueError("user, password, token: either the first two or the last")
+        if (self.user or self.token) and self.protocol == 3:
+            raise ValueError("protocol: 3 has no credentials")
+
+
+SourceConfig = MiniSeedConfig | ShakeConfig | SeedLinkConfig
 
 
 class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -33,6 +33,7 @@ NEAR = 3 * RATE  # samples from a hole within which a pick says so
 LONGEST_S_MINUS_P = 30 * RATE
 LAG = 40 * RATE  # samples by which judging is behind the newest sample, at most
 RECENT_IDS = 64  # none of which is given to another pick
+LONGEST_PACKET_S = 9.0  # a component is waited for as long as for such a packet, at most
 DETECTION_AGE = 2  # seconds: the detection level is that of the third vote
 
 _CARRIED = {  # what is known of the samples -> what a pick says of itself
@@ -132,6 +133,7 @@ class Stretch:
         self._feeds: dict[str, ChannelFeed] = {}
         self._told: dict[Onset, _Told] = {}
         self.judged = 0  # index up to which the samples have been through a window
+        self._longest_s = 1.0  # of the packets: by so much components lag with nothing late
 
     @classmethod
     def remembered(cls, setup: Setup, memory: StretchMemory) -> Stretch:
@@ -198,6 +200,8 @@ class Stretch:
 
     def append(self, segment: Segment) -> bool:
         """Take a segment in; False where nothing connects it with what was before."""
+        length_s = (segment.end_ns - segment.start_ns) / NS
+        self._longest_s = min(LONGEST_PACKET_S, max(self._longest_s, length_s))
         feed = self._feeds.get(segment.channel)
         if feed is None:
             setup = self._setup
@@ -227,7 +231,7 @@ class Stretch:
 
     def _ready_until(self) -> int:
         """Index up to which every component has come, but for those that lag too far behind."""
-        patience = round((self._setup.reorder_s + 1) * RATE)
+        patience = round((self._setup.reorder_s + self._longest_s) * RATE)
         ends = [self._trace.ends[feed.component] for feed in self._feeds.values()]
         newest = max(ends)
         waited_for = min(end for end in ends if end >= newest - patience)

@@ -5,30 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from box.clock import Clock, ReplayClock
-from box.config import BoxConfig, MiniSeedConfig, ShakeConfig, SourceConfig
+from box.config import BoxConfig, MiniSeedConfig, SeedLinkConfig, ShakeConfig, SourceConfig
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
+from box.sources.positions import Positions
+from box.sources.seedlink import SeedLinkSource
 from box.sources.shake import ShakeSource
 from ringbuffer.channels import choose_channels
 from uplink.configuration import ConfigError
 
 
-def open_source(config: SourceConfig, box: BoxConfig, clock: Clock) -> Source:
-    """The source of a configuration, not yet connected.
+def open_sources(box: BoxConfig, clock: Clock) -> list[Source]:
+    """The sources of a configuration, not yet connected.
 
     Raises ConfigError, and SourceError for recordings that cannot be read.
     """
+    positions = Positions(Path(box.data_dir) / "seedlink.json")
+    return [_open(source, box, positions, clock) for source in box.sources]
+
+
+def _open(config: SourceConfig, box: BoxConfig, positions: Positions, clock: Clock) -> Source:
     match config:
         case MiniSeedConfig():
             return MiniSeedSource(Path(config.path), ReplayClock(config.speed))
         case ShakeConfig():
             return ShakeSource(config, _station_id(config.station, box), clock)
+        case SeedLinkConfig():
+            return SeedLinkSource(config, positions, clock)
 
 
 def source_problems(config: BoxConfig) -> list[str]:
     """What is wrong with the sources, and with what they leave the stations without.
 
-    No connection is made, and no recording is read.
+    No connection is made, and neither recordings nor what is in `data_dir` are read.
     """
     problems: list[str] = []
     channels: list[str] = []
@@ -40,10 +49,17 @@ def source_problems(config: BoxConfig) -> list[str]:
             if not Path(source.path).exists():
                 problems.append(f"{where}.path: {source.path}: no such file or folder")
             continue
+        if isinstance(source, SeedLinkConfig):
+            channels += source.channels
+            if source.ca_file is not None and not Path(source.ca_file).is_file():
+                problems.append(f"{where}.ca_file: {source.ca_file}: no such file")
+            continue
         try:
-            channels += open_source(source, config, ReplayClock()).channels
+            station_id = _station_id(source.station, config)
         except ConfigError as error:
             problems += [f"{where}.{line}" for line in error.problems]
+            continue
+        channels += [f"{station_id}.{source.location}.{code}" for code in source.channels]
     ids = [station.id for station in config.stations]
     problems += [
         f"station: {name} more than once" for name in sorted(set(ids)) if ids.count(name) > 1

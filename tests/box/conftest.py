@@ -27,11 +27,11 @@ def simulation() -> Simulation:
     return simulate(3, NetworkConfig(stations=12, events=2, magnitudes=(2.6, 3.4)))
 
 
-def miniseed(segment: Segment) -> list[bytes]:
-    """A segment as miniSEED 2 records of 512 bytes."""
+def miniseed(segment: Segment, version: int = 2) -> list[bytes]:
+    """A segment as miniSEED records of 512 bytes at most."""
     record = MS3Record(reclen=512, encoding=DataEncoding.STEIM2)
     record.sourceid = nslc2sourceid(*segment.channel.split("."))
-    record.formatversion = 2
+    record.formatversion = version
     record.starttime = segment.start_ns
     record.samprate = float(segment.rate)
     return list(record.generate(segment.samples, "i"))
@@ -57,6 +57,12 @@ def recordings(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory)
     nodes = zip(model.depth_km, model.vp, model.vs, strict=True)
     (folder / "velocity.txt").write_text("".join(f"{d} {p} {s}\n" for d, p, s in nodes))
     return folder
+
+
+@pytest.fixture(scope="session")
+def records() -> Callable[..., list[bytes]]:
+    """Segment -> its miniSEED records."""
+    return miniseed
 
 
 class Listening:

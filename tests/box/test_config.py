@@ -55,6 +55,15 @@ def test_garbage_is_an_error_in_words(tmp_path, text):
         load(tmp_path, text)
 
 
+def test_no_secret_is_repeated_in_the_complaint(tmp_path):
+    source = (
+        "{type: seedlink, host: a, channels: [XX.ONE..HHZ], tls: true, user: a, password: 'b c'}"
+    )
+    with pytest.raises(ConfigError, match=r"source\.password: ") as caught:
+        load(tmp_path, GOOD.replace("{path: waveforms}", source))
+    assert "b c" not in str(caught.value)
+
+
 def test_a_missing_file_is_an_error_in_words(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.yaml", BoxConfig)
@@ -110,12 +119,21 @@ def test_mistakes_in_a_list_name_the_entry(tmp_path):
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("{type: modem}", "source.type: 'modem' is none of miniseed, shake"),
+        ("{type: modem}", "source.type: 'modem' is none of miniseed, shake, seedlink"),
         ("[]", "source: expected at least one"),
         ("[5]", "source[0]: expected a mapping"),
         (
             "{type: shake, channels: [EHZ], host: here}",
             "source.host: 'here' is not an IP address",
+        ),
+        ("{type: seedlink, host: a, channels: [EHZ]}", "source.channels[0]: Expected"),
+        (
+            "{type: seedlink, host: a, channels: [XX.ONE..HHZ], user: a, password: b}",
+            "source.tls: must be on where there are credentials",
+        ),
+        (
+            "{type: seedlink, host: a, channels: [XX.ONE..HHZ], tls: true, user: a}",
+            "source.user, password, token: either the first two or the last",
         ),
     ],
 )

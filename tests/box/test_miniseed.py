@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3Record
 
 from box.clock import ReplayClock
-from box.sources.miniseed import MiniSeedSource, SourceError, exact_rate
+from box.sources.miniseed import MiniSeedSource, SourceError
+from box.sources.record import exact_rate
 from ringbuffer.ring import ChannelRing, Outcome
 from ringbuffer.segment import NS, Flag, Segment
 

@@ -1,0 +1,500 @@
+"""The SeedLink client against a small server that speaks protocols 3 and 4 over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import ssl
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from box.clock import ReplayClock, SystemClock
+from box.config import SeedLinkConfig, ShakeConfig
+from box.sources.positions import Positions
+from box.sources.record import read_record
+from box.sources.seedlink import SeedLinkSource
+from box.sources.shake import ShakeSource
+from ringbuffer.segment import NS, Flag, Segment
+
+START = 1_562_259_000 * NS
+CHANNELS = [f"CI.CLC..HH{c}" for c in "ZNE"]
+
+
+@dataclass
+class Held:
+    """A record in the server's buffer."""
+
+    sequence: int
+    channel: str
+    end_ns: int
+    payload: bytes
+
+
+@dataclass
+class Server:
+    """What a SeedLink server is, as far as a client can tell.
+
+    held: what it has of its stations, in the order in which it came
+    cut_after: hang up after so many packets, the first time
+    answers: to commands that it does not answer with OK
+    """
+
+    held: list[Held]
+    protocols: tuple[int, ...] = (3,)
+    cut_after: int | None = None
+    answers: dict[str, str] = field(default_factory=dict)
+    answers_info: bool = True
+    context: ssl.SSLContext | None = None
+    heard: list[str] = field(default_factory=list)
+    connections: int = 0
+
+    async def __aenter__(self) -> Server:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        protocol = 3
+        wanted: dict[str, tuple[set[str], list[Held]]] = {}
+        station = ""
+        try:
+            while line := (await reader.readline()).decode().strip():
+                self.heard.append(line)
+                word, *rest = line.split()
+                if word == "HELLO":
+                    offers = " ".join(f"SLPROTO:{p}.0" for p in self.protocols)
+                    writer.write(f"SeedLink v3.1 (test) :: {offers}\r\nnowhere\r\n".encode())
+                    continue
+                if word == "INFO":
+                    if self.answers_info:
+                        info = b"SLINFO *" + bytes(512)
+                        writer.write(info if protocol == 3 else _packet_4(0, b"JI", b"", b"{}"))
+                    continue
+                if word == "END":
+                    await self._send(writer, protocol, wanted)
+                    continue
+                if line not in self.answers:
+                    if word == "SLPROTO":
+                        protocol = int(rest[0][0])
+                    elif word == "STATION":
+                        parts = rest[0].split("_") if protocol == 4 else rest[::-1]
+                        station = ".".join(parts)
+                        wanted[station] = set(), []
+                    elif word == "SELECT":
+                        code = rest[0].removesuffix(".D").replace("_", "")
+                        wanted[station][0].add(code)
+                    elif word in ("DATA", "TIME"):
+                        held = [h for h in self.held if h.channel.startswith(station + ".")]
+                        wanted[station] = wanted[station][0], self._from(held, protocol, word, rest)
+                writer.write(f"{self.answers.get(line, 'OK')}\r\n".encode())
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    @staticmethod
+    def _from(held: list[Held], protocol: int, word: str, rest: list[str]) -> list[Held]:
+        """From which packet on: by sequence, in hexadecimal before protocol 4, or by time."""
+        if word == "TIME" or rest[:1] == ["ALL"]:
+            kind = "%Y,%m,%d,%H,%M,%S" if word == "TIME" else "%Y-%m-%dT%H:%M:%SZ"
+            since = datetime.strptime(rest[-1], kind).replace(tzinfo=UTC).timestamp()
+            return [h for h in held if h.end_ns > since * NS]
+        if not rest:
+            return held
+        first = int(rest[0], 10 if protocol == 4 else 16)
+        if protocol == 4:
+            return [h for h in held if h.sequence >= first]
+        sequences = [h.sequence & 0xFFFFFF for h in held]
+        return held[sequences.index(first) :] if first in sequences else []
+
+    async def _send(
+        self,
+        writer: asyncio.StreamWriter,
+        protocol: int,
+        wanted: dict[str, tuple[set[str], list[Held]]],
+    ) -> None:
+        chosen = [
+            (station, h)
+            for station, (codes, held) in wanted.items()
+            for h in held
+            if {h.channel[-3:], "".join(h.channel.split(".")[2:])} & codes
+        ]
+        for number, (station, h) in enumerate(chosen):
+            if number == self.cut_after:
+                self.cut_after = None
+                raise ConnectionResetError
+            if protocol == 4:
+                kind = b"3D" if h.payload.startswith(b"MS") else b"2D"
+                name = station.replace(".", "_").encode()
+                writer.write(_packet_4(h.sequence, kind, name, h.payload))
+            else:
+                writer.write(b"SL%06X" % (h.sequence & 0xFFFFFF) + h.payload)
+            await writer.drain()
+
+
+def _packet_4(sequence: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
+    return struct.pack("<2s2sIQB", b"SE", kind, len(payload), sequence, len(name)) + name + payload
+
+
+@pytest.fixture
+def hold(records: Callable[..., list[bytes]]) -> Callable[..., list[Held]]:
+    """Segments -> what a server holds of them, in the order of the records' ends."""
+
+    def make(traces: list[Segment], first: int = 0xFFFFF8, version: int = 2) -> list[Held]:
+        found = []
+        for trace in traces:
+            begin = 0
+            for record in records(trace, version):
+                content = read_record(record)
+                assert content is not None
+                begin += len(content[1])
+                found.append((trace.time_ns(begin), trace.channel, record))
+        found.sort()
+        return [Held(first + n, channel, end, r) for n, (end, channel, r) in enumerate(found)]
+
+    return make
+
+
+@pytest.fixture
+def traces() -> list[Segment]:
+    """Half a minute of three channels."""
+    rng = np.random.default_rng(7)
+    return [
+        Segment(name, START, Fraction(100), rng.integers(-9000, 9000, 3000).astype(np.int32))
+        for name in CHANNELS
+    ]
+
+
+def client(server: Server, folder: Path, **config: object) -> SeedLinkSource:
+    async def at_once(delay_s: float) -> None:
+        await asyncio.sleep(0)
+
+    config = {"host": "127.0.0.1", "port": server.port, "channels": CHANNELS} | config
+    positions = Positions(folder / "seedlink.json")
+    return SeedLinkSource(SeedLinkConfig(**config), positions, ReplayClock(), Random(1), at_once)
+
+
+def assert_whole(segments: list[Segment], traces: list[Segment]) -> None:
+    """Every sample once, in order, at its time."""
+    for trace in traces:
+        parts = [s for s in segments if s.channel == trace.channel]
+        assert np.array_equal(np.concatenate([p.samples for p in parts]), trace.samples)
+        assert parts[0].start_ns == trace.start_ns
+        for before, after in pairwise(parts):
+            assert abs(after.start_ns - before.end_ns) < 1000
+
+
+@pytest.mark.parametrize(("protocols", "version"), [((3,), 2), ((3, 4), 2), ((4,), 3)])
+def test_a_connection_that_is_cut_is_resumed_without_loss_or_repeat(
+    listening, hold, traces, tmp_path: Path, protocols: tuple[int, ...], version: int
+) -> None:
+    """Protocol 3's sequence numbers wrap on the way."""
+
+    async def run() -> None:
+        held = hold(traces, version=version)
+        async with Server(held, protocols, cut_after=13) as server:
+            source = client(server, tmp_path)
+            async with listening(source) as heard:
+                await heard.until(lambda: len(heard.segments) == len(held))
+            assert_whole(heard.segments, traces)
+            assert server.connections == 2
+            following = held[13].sequence
+            resumed = f"DATA {following}" if 4 in protocols else f"DATA {following & 0xFFFFFF:06X}"
+            assert [line for line in server.heard if line[:4] == "DATA"] == ["DATA", resumed]
+            assert source.counters.frames == len(held)
+            assert (source.counters.bad, source.counters.gaps) == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_a_new_process_goes_on_where_the_old_one_was(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        held = hold(traces)
+        async with Server(held[:10]) as server:
+            async with listening(client(server, tmp_path)) as first:
+                await first.until(lambda: len(first.segments) == 10)
+            server.held = held
+            async with listening(client(server, tmp_path)) as second:
+                await second.until(lambda: len(second.segments) == len(held) - 10)
+            assert_whole(first.segments + second.segments, traces)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("protocols", [(3,), (4,)])
+def test_another_server_is_asked_by_time_since_its_numbers_are_its_own(
+    listening, hold, traces, tmp_path: Path, protocols: tuple[int, ...]
+) -> None:
+    async def run() -> None:
+        async with (
+            Server(hold(traces)[:10], protocols) as server,
+            listening(client(server, tmp_path)) as first,
+        ):
+            await first.until(lambda: len(first.segments) == 10)
+        async with Server(hold(traces, first=5), protocols) as other:
+            source = client(other, tmp_path)
+            since = source._positions.since_ns("CI.CLC")
+            assert since is not None
+            async with listening(source) as second:
+                wanted = [h for h in other.held if h.end_ns > since // NS * NS]
+                assert 0 < len(wanted) < len(other.held)
+                await second.until(lambda: len(second.segments) == len(wanted))
+        [asked] = [line for line in other.heard if line[:4] in ("TIME", "DATA")]
+        assert asked.startswith("DATA ALL 2019-" if 4 in protocols else "TIME 2019,")
+        for trace in traces:  # nothing is missing between the two
+            parts = [s for s in first.segments + second.segments if s.channel == trace.channel]
+            assert {int(i) for p in parts for i in _indices(trace, p)} == set(range(3000))
+
+    asyncio.run(run())
+
+
+def _indices(trace: Segment, part: Segment) -> range:
+    first = round((part.start_ns - trace.start_ns) * trace.rate / NS)
+    return range(first, first + len(part.samples))
+
+
+def test_a_sequence_that_the_server_refuses_falls_back_and_is_told(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        held = hold(traces)
+        async with Server(held[:10]) as server:
+            async with listening(client(server, tmp_path)) as first:
+                await first.until(lambda: len(first.segments) == 10)
+            refused = f"DATA {held[10].sequence & 0xFFFFFF:06X}"
+            server.answers[refused] = "ERROR"
+            source = client(server, tmp_path)
+            async with listening(source) as second:
+                await second.until(lambda: source.counters.connections == 1)
+                await second.until(lambda: len(second.segments) > 0)
+            assert server.heard[-2].startswith("TIME ")
+            assert f"{source.name}: refuses {refused}: ERROR" in source.problems
+
+    asyncio.run(run())
+
+
+def test_a_file_of_positions_that_is_damaged_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "seedlink.json"
+    for content in (b'{"servers": {"a:1": {"CI.CLC": {"seq', b"[]", b"\xff", b'{"servers": 5}'):
+        path.write_bytes(content)
+        positions = Positions(path)
+        assert positions.sequence("a:1", "CI.CLC") is None
+        assert positions.since_ns("CI.CLC") is None
+        assert (tmp_path / "seedlink.corrupt").read_bytes() == content
+        positions.note("a:1", "CI.CLC..HHZ", 5, 7 * NS)
+        positions.save()
+        assert Positions(path).sequence("a:1", "CI.CLC") == 5
+        assert Positions(path).sequence("b:1", "CI.CLC") is None
+
+
+def test_a_channel_that_died_long_ago_does_not_hold_back_the_others(tmp_path: Path) -> None:
+    positions = Positions(tmp_path / "seedlink.json")
+    positions.note("a:1", "CI.CLC..HHZ", 1, 1000 * NS)
+    positions.note("a:1", "CI.CLC..HHE", 2, 990 * NS)
+    assert positions.since_ns("CI.CLC") == 990 * NS
+    positions.note("a:1", "CI.CLC..HHZ", 3, 90_000 * NS)
+    assert positions.since_ns("CI.CLC") == (90_000 - 120) * NS
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_data(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with Server(hold(traces)) as server:
+            source = client(server, tmp_path / "nowhere")
+            async with listening(source) as heard:
+                await heard.until(lambda: len(heard.segments) == len(server.held))
+
+    asyncio.run(run())
+
+
+def test_a_silent_line_is_asked_for_a_sign_of_life_and_kept(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with Server(hold(traces), (3, 4)) as server:
+            source = client(server, tmp_path, keepalive_s=0.01, timeout_s=60)
+            async with listening(source) as heard:
+                await heard.until(lambda: server.heard.count("INFO ID") == 5)
+            assert server.connections == 1
+            assert source.problems == []
+
+    asyncio.run(run())
+
+
+def test_a_line_that_is_dead_is_given_up_and_made_again(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with Server(hold(traces), answers_info=False) as server:
+            source = client(server, tmp_path, keepalive_s=0.01, timeout_s=0.05)
+            async with listening(source) as heard:
+                await heard.until(lambda: server.connections == 3)
+            assert "INFO ID" in server.heard
+
+    asyncio.run(run())
+
+
+def test_a_server_that_never_answers_keeps_no_other_source_waiting(
+    listening, tmp_path: Path
+) -> None:
+    """It accepts the connection and says nothing; meanwhile another source delivers."""
+
+    async def run() -> None:
+        accepted = asyncio.Event()
+
+        async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.set()
+
+        mute = await asyncio.start_server(never, "127.0.0.1", 0)
+        server = Server([])
+        server.port = mute.sockets[0].getsockname()[1]
+        config = ShakeConfig(channels=["EHZ"], host="127.0.0.1", port=0)
+        shake = ShakeSource(config, "AM.R1234", SystemClock())
+        async with listening(client(server, tmp_path)), listening(shake) as alive:
+            await accepted.wait()
+            await alive.connected()
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=("127.0.0.1", shake.port)
+            )
+            transport.sendto(b"{'EHZ', 1582315130.292, 14168, 14927}")
+            await alive.until(lambda: len(alive.segments) == 1)
+            transport.close()
+        mute.close()
+
+    asyncio.run(run())
+
+
+def test_damaged_records_are_counted_and_cost_only_themselves(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        held = hold(traces)
+        held[4].payload = b"\xff" * 512
+        held[9].payload = held[9].payload[:64] + b"\xff" * 448
+        async with Server(held) as server:
+            source = client(server, tmp_path)
+            async with listening(source) as heard:
+                await heard.until(lambda: len(heard.segments) == len(held) - 2)
+            assert source.counters.bad == 2
+            assert source.counters.gaps == 2
+            assert source.counters.connections == 1
+
+    asyncio.run(run())
+
+
+def test_channels_that_nobody_asked_for_are_not_handed_on(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    """A server that knows no empty location sends all of them."""
+
+    async def run() -> None:
+        twin = Segment("CI.CLC.10.HHZ", START, Fraction(100), traces[0].samples)
+        async with (
+            Server(hold([*traces, twin])) as server,
+            listening(client(server, tmp_path)) as heard,
+        ):
+            await heard.until(lambda: len(heard.segments) >= len(hold(traces)))
+            assert_whole(heard.segments, traces)
+
+    asyncio.run(run())
+
+
+def test_backfill_is_marked_so_that_it_raises_no_alarm(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    class Now(ReplayClock):
+        def now_ns(self) -> int:
+            return START + 310 * NS
+
+    async def run() -> None:
+        async with Server(hold(traces)) as server:
+            source = client(server, tmp_path)
+            source._clock = Now()
+            async with listening(source) as heard:
+                await heard.until(lambda: len(heard.segments) == len(server.held))
+            old = [s for s in heard.segments if s.end_ns < START + 10 * NS]
+            assert all((Flag.HISTORICAL in s.flags) == (s in old) for s in heard.segments)
+            assert 0 < len(old) < len(heard.segments)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1, its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path / "server.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    subject = ["-subj", "/CN=box", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", tmp_path / "key.pem", "-out", path]
+    subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    return path
+
+
+def test_a_password_travels_over_tls_and_a_wrong_one_is_never_shown(
+    listening, hold, traces, tmp_path: Path, certificate: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
+
+    async def run() -> None:
+        refusal = {"AUTH USERPASS me wr0ng": "ERROR AUTH no"}
+        async with Server(hold(traces), (4,), answers=refusal, context=context) as server:
+            config = {"tls": True, "ca_file": str(certificate), "user": "me"}
+            good = client(server, tmp_path, password="right", **config)
+            async with listening(good) as heard:
+                await heard.until(lambda: len(heard.segments) == len(server.held))
+            assert "AUTH USERPASS me right" in server.heard
+            bad = client(server, tmp_path, password="wr0ng", **config)
+            async with listening(bad) as heard:
+                await heard.until(lambda: bad.problems != [])
+                assert bad.problems == [f"{bad.name}: refuses AUTH: ERROR AUTH no"]
+            stranger = client(server, tmp_path, tls=True)
+            async with listening(stranger) as heard:
+                await heard.until(lambda: stranger.problems != [])
+                assert "CERTIFICATE_VERIFY_FAILED" in stranger.problems[0]
+
+    asyncio.run(run())
+
+
+def test_picks_are_those_of_a_replay_of_the_same_samples(
+    listening, hold, recording: list[Segment], settled_picks, replayed_picks, tmp_path: Path
+) -> None:
+    async def run() -> list[Segment]:
+        held = hold(recording)
+        async with Server(held, (3, 4), cut_after=100) as server:
+            source = client(server, tmp_path, channels=[trace.channel for trace in recording])
+            async with listening(source) as heard:
+                await heard.until(lambda: len(heard.segments) == len(held))
+            return heard.segments
+
+    assert settled_picks(asyncio.run(run())) == replayed_picks
+
+
+def test_positions_are_readable_by_people(tmp_path: Path) -> None:
+    positions = Positions(tmp_path / "seedlink.json")
+    positions.note("a:1", "CI.CLC..HHZ", 5, 7)
+    positions.save()
+    assert json.loads((tmp_path / "seedlink.json").read_text()) == {
+        "servers": {"a:1": {"CI.CLC": {"sequence": 5, "until_ns": {"CI.CLC..HHZ": 7}}}}
+    }
