@@ -20,7 +20,8 @@ from box.config import BoxConfig, PickingConfig, StationConfig
 from box.journal import Journal, pieces
 from box.pipeline import StationPipeline
 from box.sources.live import Source
-from box.sources.opening import open_sources, source_problems
+from box.sources.miniseed import MiniSeedSource
+from box.sources.opening import open_source, source_problems
 from box.stations import Station, StationError, load_stations
 from box.stretch import Models
 from models.fmp import FMP, FirstMotion
@@ -197,7 +198,7 @@ def find_station(config: StationConfig) -> Station:
 async def run_box(config: BoxConfig, clock: Clock) -> int:
     """Run until all sources have ended or a signal comes."""
     models = load_models(config.picking)
-    sources = open_sources(config, clock)
+    sources = [open_source(source, config, clock) for source in config.sources]
     with ExitStack() as stack:
         boxes = {
             station.id: _make_box(station, config, sources, models, clock, stack)
@@ -250,6 +251,7 @@ async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig
     for box in boxes.values():
         box.resume()
         box.session.start()
+    _skip_what_was_replayed(sources, list(boxes.values()))
     syncing = asyncio.create_task(_sync(list(boxes.values()), config.ring.flush_s))
 
     def take(segment: Segment) -> None:
@@ -278,6 +280,14 @@ async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig
     report()
     left = await asyncio.gather(*(box.session.stop(DRAIN_S) for box in boxes.values()))
     _log.info("stopped, %d packets wait for the next start", sum(left))
+
+
+def _skip_what_was_replayed(sources: list[Source], boxes: list[Box]) -> None:
+    """A recording goes on where it was: from its beginning it would be a clock set back."""
+    held = {c: end for b in boxes if b.journal for c, end in b.journal.held.items()}
+    for source in sources:
+        if isinstance(source, MiniSeedSource):
+            source.skip(held)
 
 
 async def _sync(boxes: list[Box], every_s: float) -> None:
