@@ -31,7 +31,7 @@ def seismic_moment(magnitude: float) -> float:
     the magnitude back. The slope 2/3 for small ones is that of nature, whose Wood-Anderson
     amplitudes grow like the moment itself (Munafò et al. 2016, doi 10.1785/0120160130).
     """
-    moment_magnitude = 2 / 3 * magnitude + 0.74 + 0.085 * max(0.0, magnitude - 2.5) ** 2
+    moment_magnitude = 2 / 3 * magnitude + 0.83 + 0.085 * max(0.0, magnitude - 2.5) ** 2
     return math.pow(10, 1.5 * moment_magnitude + 9.1)
 
 

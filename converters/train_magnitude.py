@@ -1,66 +1,82 @@
-"""Train the magnitude model: simulated and catalogued records -> int8 artefact with its card."""
+"""Train the magnitude model: simulated and recorded earthquakes -> int8 artefact with its card."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from scipy import optimize
 
 from cloud.velocity import VelocityModel
-from converters.datasets import is_test_fold, read_continuous, read_seisbench
+from converters.datasets import is_test_fold, read_continuous
 from converters.magnitude_card import magnitude_card, measure
 from converters.magnitude_data import (
     Examples,
     Floats,
     Shaking,
     catalogued,
+    is_held_out,
     join,
     make_examples,
     physical,
-    shapes,
+    rescaled,
     simulated,
 )
 from converters.picked import picked
 from converters.quantise import to_float32, to_int8, write_artefact
-from converters.training import add_common_arguments, plot_losses, write_float
+from converters.training import add_common_arguments, apart, fit, write_float
 from models.card import MODELS, write_card, write_manifest
 from models.conditioning import RATE
-from models.magnitude import BINS, MAGNITUDE, SCALARS
+from models.magnitude import BINS, CHANNELS, MAGNITUDE, SCALARS
 
-SIMULATED, SIMULATED_COPIES, REAL_COPIES = 16_000, 4, 20
-SHARES = (0.7, 0.2, 0.1)  # of the loss: simulated, catalogued, shapes alone
-CHANNELS = ((16, 7), (24, 5), (32, 5))  # and kernel of each convolution
+SIMULATED, SIMULATED_COPIES, REAL_COPIES = 7_000, 4, 40
+SIMULATED_VALIDATION = 500
+SHARES = (0.65, 0.35)  # of what is learnt from: simulated, recorded
+LAYERS = ((16, 7), (24, 5), (32, 5))  # and kernel of each convolution
 LEARNING_RATE = 2e-3
 SIGMA_LIMITS = (-2.5, 2.0)  # of its logarithm
+WITHIN_SIGMA = 0.683  # of the errors, as in a normal distribution
+RIDGE = 1e-3  # that holds the weights of sigma small
 OUTLIER = 2.0  # standard deviations from which the loss grows linearly
 REPRESENTATIVE = 400  # examples that show the quantiser the range of every activation
 EDGE = 10 * RATE  # of a recording, in which the filter comes to rest
 
 
 def training_set(data: Path, cache: Path, seed: int) -> tuple[Examples, Examples]:
-    """Examples to learn from, and those of the stations kept out to check against."""
+    """Examples to learn from, and those of earthquakes or stations kept out to check against."""
     folder = data / "ridgecrest_aftershocks"
     teacher = data / "weights" / "REDPAN_30s_v2.tflite"
     velocity = VelocityModel.read(data / "ridgecrest_foreshocks" / "velocity_p.txt")
     records = picked(read_continuous(folder), teacher, cache / "aftershocks")
-    real = list(catalogued(folder, records, velocity))
-    training = [shaking for shaking in real if not is_test_fold(shaking.station_id)]
-    validation = [shaking for shaking in real if is_test_fold(shaking.station_id)]
-    labelled = read_seisbench(data / "labelled" / "ncedc_stead")
-    others = list(shapes(r for r in labelled if not is_test_fold(r.station_id)))
-    made = list(simulated(SIMULATED, list(_noises(data / "ridgecrest_quiet")), seed))
-    sets = (made, SIMULATED_COPIES), (training, REAL_COPIES), (others, REAL_COPIES)
+    real = rescaled(list(catalogued(folder, records, velocity)))
+    training = [shaking for shaking in real if not is_held_out(shaking)]
+    validation = [shaking for shaking in real if is_held_out(shaking)]
+    noises = list(_noises(data / "ridgecrest_quiet"))
+    made = list(simulated(SIMULATED, noises, seed))
+    others = list(simulated(SIMULATED_VALIDATION, noises, seed + 1))
+    return (
+        _mixed((made, SIMULATED_COPIES), (training, REAL_COPIES), seed),
+        _mixed((others, 1), (validation, 5), seed),
+    )
+
+
+def _mixed(
+    made: tuple[list[Shaking], int], recorded: tuple[list[Shaking], int], seed: int
+) -> Examples:
+    """Examples of both, each so many times, in their SHARES."""
     return join(
         [
             make_examples(shakings, copies, share, seed + k)
-            for k, ((shakings, copies), share) in enumerate(zip(sets, SHARES, strict=True))
+            for k, ((shakings, copies), share) in enumerate(
+                zip((made, recorded), SHARES, strict=True)
+            )
         ]
-    ), make_examples(validation, 5, 1.0, seed)
+    )
 
 
 def _noises(folder: Path) -> Iterator[Floats]:
@@ -79,15 +95,15 @@ def smoke_set(seed: int) -> tuple[Examples, Examples]:
 
 
 def build() -> Any:
-    """The untrained network: shape (n, 100, 3), scalars (n, 5) -> residual, log sigma (n, 1)."""
+    """The untrained network: shape (n, 100, 6), scalars (n, 7) -> residual, log sigma (n, 1)."""
     import keras
     from keras import layers
 
-    shape, scalars = keras.Input((BINS, 3), name="shape"), keras.Input((len(SCALARS),))
-    x = layers.Reshape((1, BINS, 3))(shape)
-    for channels, kernel in CHANNELS:
+    shape, scalars = keras.Input((BINS, len(CHANNELS)), name="shape"), keras.Input((len(SCALARS),))
+    x = layers.Reshape((1, BINS, len(CHANNELS)))(shape)
+    for channels, kernel in LAYERS:
         x = layers.Conv2D(channels, (1, kernel), (1, 2), padding="same", activation="relu")(x)
-    x = layers.Dropout(0.2)(layers.Flatten()(x))
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
     x = layers.Concatenate()([layers.Dense(32, activation="relu")(x), scalars])
     for _ in range(2):
         x = layers.Dense(32, activation="relu")(x)
@@ -105,37 +121,62 @@ def _loss(target: Any, predicted: Any) -> Any:
 
 
 def train(training: Examples, validation: Examples, args: argparse.Namespace) -> Any:
-    """The trained network; `args.work` keeps `loss.csv` and `loss.png`."""
+    """The trained network; `args.work` keeps the run."""
     import keras
 
     keras.utils.set_random_seed(args.seed)
     model = build()
     both = keras.Model(model.inputs, keras.layers.Concatenate()(model.outputs))
-    steps = args.epochs * (len(training.residual) // args.batch + 1)
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps, alpha=0.01)
+    steps = len(training.residual) // args.batch + 1
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, args.epochs * steps, alpha=0.01)
     both.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), loss=_loss)
-    both.fit(
-        [training.shape, training.scalars],
-        training.residual[:, None],
-        sample_weight=training.weight / training.weight.mean(),
-        validation_data=([validation.shape, validation.scalars], validation.residual[:, None]),
+    chances = training.weight.astype(np.float64) / training.weight.sum(dtype=np.float64)
+
+    def draw(rng: np.random.Generator) -> tuple[Any, ...]:
+        rows = rng.choice(len(chances), args.batch, p=chances)
+        return (training.shape[rows], training.scalars[rows]), training.residual[rows, None]
+
+    fit(
+        both,
+        draw,
+        args.work,
+        steps=steps,
         epochs=args.epochs,
-        batch_size=args.batch,
-        verbose=0,
-        callbacks=[keras.callbacks.CSVLogger(str(args.work / "loss.csv"))],
+        seed=args.seed,
+        validation=([validation.shape, validation.scalars], validation.residual[:, None]),
+        quantity="negative log-likelihood",
     )
-    plot_losses(args.work / "loss.csv", "negative log-likelihood")
-    _calibrate(model, both, validation)
+    _calibrate(model, validation)
     return model
 
 
-def _calibrate(model: Any, both: Any, validation: Examples) -> None:
-    """Scale sigma so that as many errors at stations never seen lie within it as should."""
-    predicted = both.predict([validation.shape, validation.scalars], verbose=0)
-    z = np.abs(validation.residual - predicted[:, 0]) / np.exp(predicted[:, 1])
+def _calibrate(model: Any, validation: Examples) -> None:
+    """Teach sigma anew, from the same last activations, what errors are like where the network has
+    not learnt the magnitudes by heart; as many of them lie within it then as should."""
+    import keras
+
     layer = model.get_layer("log_sigma")
-    kernel, bias = layer.get_weights()
-    layer.set_weights([kernel, bias + np.log(np.quantile(z, 0.683))])
+    seen = keras.Model(model.inputs, [layer.input, model.get_layer("residual").output])
+    activations, predicted = seen.predict([validation.shape, validation.scalars], verbose=0)
+    inputs = np.append(activations, np.ones((len(activations), 1)), axis=1).astype(np.float64)
+    errors = validation.residual - predicted[:, 0].astype(np.float64)
+    weight = validation.weight / validation.weight.sum()
+
+    def loss(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_sigma = inputs @ coefficients
+        z2 = (errors * np.exp(-log_sigma) / OUTLIER) ** 2
+        root = np.sqrt(1 + z2)
+        slope = weight * (1 - OUTLIER**2 * z2 / root)
+        ridge = RIDGE * coefficients[:-1]
+        value = np.sum(weight * (log_sigma + OUTLIER**2 * (root - 1))) + ridge @ ridge / RIDGE / 2
+        return float(value), inputs.T @ slope + np.append(ridge, 0.0)
+
+    start = np.append(np.zeros(inputs.shape[1] - 1), -1.0)
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x
+    z = np.abs(errors) * np.exp(-inputs @ found)
+    order = np.argsort(z)
+    found[-1] += np.log(np.interp(WITHIN_SIGMA, np.cumsum(weight[order]), z[order]))
+    layer.set_weights([found[:-1, None], found[-1:]])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,15 +196,16 @@ def run(args: argparse.Namespace) -> int:
     chosen = np.random.default_rng(args.seed).permutation(len(training.shape))[:REPRESENTATIVE]
     examples = ([training.shape[k, None], training.scalars[k, None]] for k in chosen)
     write_artefact(args.out, to_int8(model, examples))
-    write_card(args.out, magnitude_card({}))
-    parent = write_float(
-        args.work / "magnitude_float.tflite", to_float32(model), magnitude_card({})
+    card = magnitude_card({})
+    write_card(args.out, card)
+    parent = args.out.with_name(f"{args.out.stem}_float.tflite")
+    described = replace(
+        card, description=f"{card.description}; the float parent, its weights in float16"
     )
+    write_float(parent, to_float32(model, half_weights=True), described)
     if not args.smoke:
-        # A process of its own, again for the sake of tflite_runtime.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            scores = pool.submit(measure, args.out, parent, args.data, args.work / "labels")
-            write_card(args.out, magnitude_card(scores.result()))
+        scores = apart(measure, args.out, parent, args.data, args.work / "labels")
+        write_card(args.out, replace(card, scores=scores))
     if args.out.parent == MODELS:
         write_manifest()
     return 0

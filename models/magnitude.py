@@ -1,15 +1,17 @@
 """Station magnitude: Wood-Anderson amplitude and distance, corrected by a network.
 
-Physics carries the value, as the local magnitude of the largest Wood-Anderson amplitude so far at
-the distance that S-P gives, or at a typical one where S is unknown. From the shape of the record
-a network adds what that misses (the S to come, the distance that nobody told, noise) and says how
-sure it is. What the network sees has no absolute amplitude, so that ground shaking ten times as
-strongly is exactly one unit of magnitude more.
+Physics carries the value, as the local magnitude of the largest Wood-Anderson amplitude so far of
+the horizontals at the distance that S-P gives, or at a typical one where S is unknown. From the
+shape of the record, seen as displacement, velocity and acceleration, a network adds what that
+misses (the S to come, the distance that nobody told, noise, the site) and says how sure it is.
+What the network sees has no absolute amplitude, so that ground shaking ten times as strongly is
+exactly one unit of magnitude more, and nothing pulls towards the mean of what was trained on.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +33,13 @@ DECADES = 4.0  # below the peak, to which the network sees
 KM_PER_S = 8.0  # hypocentral distance per second of S-P
 UNKNOWN_KM = 30.0
 NEAREST_KM = 1.0
-SCALARS = ("s_minus_p", "s_is_known", "seconds", "period", "p_period")
+MOTIONS = ("displacement", "velocity", "acceleration")  # the first of a Wood-Anderson seismograph
+CHANNELS = tuple(f"{motion} {part}" for motion in MOTIONS for part in ("vertical", "horizontal"))
+SCALARS = (
+    *("s_minus_p", "s_is_known", "seconds"),
+    *("displacement/velocity", "velocity/acceleration"),  # their peaks in the record
+    *("P displacement/velocity", "P velocity/acceleration"),  # and in 3 s on the vertical
+)
 NM_PER_M = 1e9
 # Period and damping of the Wood-Anderson seismograph (Anderson & Wood 1925).
 _OMEGA, _DAMPING = 2 * np.pi / 0.8, 0.8
@@ -49,8 +57,8 @@ class Features(NamedTuple):
     """What is known of a record: the magnitude of the physics, and the network's inputs."""
 
     baseline: float
-    shape: NDArray[np.float32]  # (1, BINS, 3), -1 to 1
-    scalars: NDArray[np.float32]  # (1, 5), about -1 to 1
+    shape: NDArray[np.float32]  # (1, BINS, 6) as in CHANNELS, -1 to 1
+    scalars: NDArray[np.float32]  # (1, 7) as in SCALARS, about -1 to 1
 
 
 class StationMagnitude:
@@ -85,49 +93,60 @@ def make_features(window: NDArray[Any], s_minus_p_s: float | None) -> Features:
         raise ValueError(f"s_minus_p_s: {s_minus_p_s} is not a positive number")
     velocity = window[:WINDOW]
     shown = np.abs(wood_anderson(velocity))
-    moved = np.abs(velocity)
-    amplitude, peak = float(shown[BEFORE:].max()), float(moved[BEFORE:].max()) * NM_PER_M
-    if not 0 < amplitude < math.inf or not math.isfinite(peak):
+    largest = shown[BEFORE:].max(axis=0)
+    if not 0 < largest.max() < math.inf:
         raise ValueError("window: no finite motion after P")
     known = s_minus_p_s is not None
     distance_km = max(NEAREST_KM, KM_PER_S * s_minus_p_s) if s_minus_p_s else UNKNOWN_KM
+    horizontals = [c for c in (1, 2) if largest[c] > 0]
+    amplitude = math.exp(np.log(largest[horizontals or [0]]).mean())
+    steps = np.abs(np.diff(velocity, axis=0, prepend=velocity[:1])) * RATE
+    motions = shown, np.abs(velocity) * NM_PER_M, steps * NM_PER_M
     early = slice(BEFORE, SHORTEST)
-    p_amplitude, p_peak = shown[early, 0].max(), moved[early, 0].max() * NM_PER_M
+    peaks = [float(motion[BEFORE:].max()) for motion in motions]
+    p_peaks = [float(motion[early, 0].max()) for motion in motions]
     scalars = (
         math.log10(s_minus_p_s) - 0.5 if s_minus_p_s else 0.0,
         1.0 if known else -1.0,
         2 * len(velocity) / WINDOW - 1,
-        _period(amplitude, peak),
-        _period(p_amplitude, p_peak),
+        *_periods(peaks),
+        *_periods(p_peaks),
     )
+    envelopes = [
+        _envelope(part, peak)
+        for motion, peak in zip(motions, peaks, strict=True)
+        for part in (motion[:, 0], _together(motion, horizontals))
+    ]
     return Features(
         local_magnitude(amplitude, distance_km),
-        np.stack(
-            [
-                _envelope(moved[:, :1], peak / NM_PER_M),
-                _envelope(moved[:, 1:], peak / NM_PER_M),
-                _envelope(shown, amplitude),
-            ],
-            axis=-1,
-        )[None],
+        np.stack(envelopes, axis=-1)[None],
         np.array([scalars], np.float32),
     )
 
 
-def _period(displacement: float, velocity: float) -> float:
-    """Logarithm of the ratio, which grows with the period of the ground; about -1 to 1."""
-    if not displacement > 0 or not velocity > 0:
-        return 0.0
-    return (math.log10(displacement / velocity) + 1.5) / 0.75
+def _together(motion: NDArray[Any], horizontals: list[int]) -> NDArray[Any]:
+    """Root mean square of the horizontals that there are; zeros where there is none."""
+    if not horizontals:
+        return np.zeros(len(motion))
+    together: NDArray[Any] = np.sqrt(np.mean(motion[:, horizontals] ** 2, axis=1))
+    return together
 
 
-def _envelope(components: NDArray[Any], peak: float) -> NDArray[np.float32]:
+def _periods(peaks: list[float]) -> list[float]:
+    """Logarithms of displacement by velocity by acceleration, which grow with the period of the
+    ground; about -1 to 1, 0 where there is no motion."""
+    return [
+        (math.log10(a / b) + 1.7) / 0.75 if a > 0 and b > 0 else 0.0 for a, b in pairwise(peaks)
+    ]
+
+
+def _envelope(motion: NDArray[Any], peak: float) -> NDArray[np.float32]:
     """Largest value in each bin, from `DECADES` below the peak (-1) to the peak (1)."""
-    padded = np.zeros((WINDOW, components.shape[1]))
-    padded[: len(components)] = components
-    largest = padded.reshape(BINS, -1).max(axis=1) / peak
+    padded = np.zeros(WINDOW)
+    padded[: len(motion)] = motion
+    largest = padded.reshape(BINS, BIN).max(axis=1) / peak if peak > 0 else padded[:BINS]
     decades = np.log10(np.maximum(largest, 10**-DECADES))
-    envelope: NDArray[np.float32] = (1 + decades * (2 / DECADES)).astype(np.float32)
+    envelope: NDArray[np.float32] = (1 + decades * (2 / DECADES)).clip(-1, 1).astype(np.float32)
     return envelope
 
 

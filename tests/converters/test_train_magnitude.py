@@ -9,11 +9,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from converters import magnitude_data, score_magnitude, train
-from converters.datasets import DatasetError
+from converters import score_magnitude, train
 from models.magnitude import MAGNITUDE, StationMagnitude
 
 SMOKE = """
@@ -23,12 +21,6 @@ parser = argparse.ArgumentParser()
 train_magnitude.add_arguments(parser)
 sys.exit(train_magnitude.run(parser.parse_args()))
 """
-
-
-def test_simulated_records_are_the_same_for_the_same_seed() -> None:
-    one, again = (list(magnitude_data.simulated(3, [], seed=5)) for _ in range(2))
-    for a, b in zip(one, again, strict=True):
-        np.testing.assert_array_equal(a.velocity, b.velocity)
 
 
 def test_smoke_training_leaves_an_artefact_that_the_box_can_load(tmp_path: Path) -> None:
@@ -57,11 +49,6 @@ def test_training_without_recordings_says_what_is_missing(
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_a_set_without_known_amplitudes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="waveforms"):
-        score_magnitude.score(tmp_path, MAGNITUDE, 0.3)
-
-
 def test_foreshocks_are_measured_as_the_card_says(data_dir: Path) -> None:
     pytest.importorskip("obspy", reason="reading StationXML needs obspy (extra 'cloud')")
     figures = score_magnitude.score(data_dir / "ridgecrest_foreshocks", MAGNITUDE, 0.3)
@@ -69,5 +56,5 @@ def test_foreshocks_are_measured_as_the_card_says(data_dir: Path) -> None:
     claimed = StationMagnitude().card.scores["ridgecrest_foreshocks"]["int8"]
     assert whole["records"] == claimed["whole record, S known"]["records"]
     assert abs(whole["bias"]) < 0.2
-    assert whole["std"] < 0.4
-    assert "whole record, S known" in score_magnitude.describe(figures)
+    assert whole["std"] < 0.35
+    assert abs(whole["trend"]) < 0.15 + 2 * whole["trend_error"]

@@ -109,6 +109,32 @@ def test_missing_horizontals_still_give_a_magnitude(
     assert abs(np.mean(errors)) < 0.4
 
 
+@pytest.mark.parametrize("dead", [1, 2])
+def test_one_dead_horizontal_changes_little(
+    model: StationMagnitude, tables: TravelTimes, dead: int
+) -> None:
+    changes = []
+    for seed in range(20):
+        window, s_minus_p = a_record(tables, 2.5, 12.0 + 4 * seed, seed)
+        whole = model.estimate(window, s_minus_p)
+        window[:, dead] = 0
+        changes.append(model.estimate(window, s_minus_p).magnitude - whole.magnitude)
+    assert abs(np.mean(changes)) < 0.15
+    assert np.std(changes) < 0.35
+
+
+def test_the_physics_takes_the_mean_of_the_horizontals_as_networks_do() -> None:
+    window = np.zeros((WINDOW, 3), np.float32)
+    window[BEFORE:, 1] = np.sin(np.arange(WINDOW - BEFORE)) * 1e-6
+    window[:, 2] = 100 * window[:, 1]
+    window[:, 0] = 1e4 * window[:, 1]  # the vertical does not count
+    both = make_features(window, 4.0).baseline
+    window[:, 2] = 0
+    assert both - make_features(window, 4.0).baseline == pytest.approx(1.0, abs=1e-6)
+    window[:, 1] = 0  # unless it is all there is
+    assert make_features(window, 4.0).baseline - both == pytest.approx(3.0, abs=1e-6)
+
+
 def test_a_window_longer_than_needed_is_cut(model: StationMagnitude, tables: TravelTimes) -> None:
     window, s_minus_p = a_record(tables, 2.5, 30.0)
     longer = np.concatenate((window[:WINDOW], 100 * window))
