@@ -21,7 +21,7 @@ from box.journal import Journal, pieces
 from box.pipeline import StationPipeline
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
-from box.sources.opening import open_source, source_problems
+from box.sources.opening import open_sources, source_problems
 from box.stations import Station, StationError, load_stations
 from box.stretch import Models
 from models.fmp import FMP, FirstMotion
@@ -198,7 +198,7 @@ def find_station(config: StationConfig) -> Station:
 async def run_box(config: BoxConfig, clock: Clock) -> int:
     """Run until all sources have ended or a signal comes."""
     models = load_models(config.picking)
-    sources = [open_source(source, config, clock) for source in config.sources]
+    sources = open_sources(config, clock)
     with ExitStack() as stack:
         boxes = {
             station.id: _make_box(station, config, sources, models, clock, stack)
