@@ -331,9 +331,7 @@ def choose_layers(model: Any, layers: str, freeze_statistics: bool) -> None:
 
 def keep(model: Any, file: Path) -> None:
     """Keep a network to go on from, without its optimiser, which is twice as large."""
-    import keras
-
-    bare = keras.models.clone_model(model)
+    bare = type(model).from_config(model.get_config())
     bare.set_weights(model.get_weights())
     bare.save(file)
 
