@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 Generator = np.random.Generator
 HALF = 200  # samples kept on either side of an onset
 SIMULATED = 6000
-SHARES = (0.4, 0.4, 0.2)  # of a batch: simulated, read by rule, read by analysts alone
+SHARES = (0.45, 0.4, 0.15)  # of a batch: simulated, read by rule, read by analysts alone
 NODAL = 0.1  # radiation below which coda hides the first motion
 SWING = 8  # samples within which a first motion peaks
 CLEAR = 5.0  # times the largest noise that the first swing of a rule's onset must reach
@@ -41,11 +41,14 @@ CLEANEST = 60.0
 IMPULSIVE_SNR, EMERGENT_SNR = 5.0, 3.0
 IMPULSIVE_PART, EMERGENT_PART = 0.2, 0.1
 FOLLOWS = 50
+STRETCH = 1.35  # by which at most a waveform is made slower or faster
 PICK_ERROR = 2.5  # samples, standard deviation of the picks of analysts
 ANALYST = 0.6  # of the picks are as good as that ...
 WORST_PICK = 14  # samples: ... and the others off by anything up to this,
 WRONG_PICK = 35  # what is off by more than this is undecided
 UNDECIDED = CLASSES.index("undecided")
+_PLACES = np.arange(2 * HALF)
+_AROUND = _PLACES - HALF
 
 
 class Onset(NamedTuple):
@@ -65,7 +68,7 @@ class Material(NamedTuple):
     """What batches are drawn from, and how much of them each group is."""
 
     onsets: tuple[tuple[list[Onset], float], ...]
-    noises: list[Floats]  # conditioned verticals without P
+    noises: list[Floats]  # conditioned verticals without P; each second is as likely as another
 
 
 class Batch(NamedTuple):
@@ -264,7 +267,7 @@ def _disturbed(
     own = float(onset.samples[: HALF - WORST_PICK].std())
     snr = np.exp(rng.uniform(np.log(1.0), np.log(CLEANEST)))
     added = swing / snr if onset.clean else own * rng.uniform(0, 0.5)
-    samples = sign * onset.samples + added * _noise(noises, 2 * HALF, rng)
+    samples = sign * _stretched(onset.samples, rng) + added * _noise(noises, 2 * HALF, rng)
     off = rng.normal(0, PICK_ERROR) if rng.uniform() < ANALYST else rng.uniform(-1, 1) * WORST_PICK
     off = float(np.clip(off, -WORST_PICK, WORST_PICK))
     if wrong:
@@ -280,6 +283,12 @@ def _disturbed(
     return window, CLASSES.index("up" if sign * onset.sign > 0 else "down"), _clarity(snr, part)
 
 
+def _stretched(samples: Floats, rng: Generator) -> Floats:
+    """A larger or smaller earthquake, nearer or farther: the same waveform, slower or faster."""
+    faster = STRETCH ** rng.uniform(-1, 1)
+    return np.interp(HALF + faster * _AROUND, _PLACES, samples).astype(np.float32)
+
+
 def _clarity(snr: float, part: float) -> int | None:
     """Clarity by rule of an onset; None between the two."""
     if snr >= IMPULSIVE_SNR and part >= IMPULSIVE_PART:
@@ -291,9 +300,11 @@ def _clarity(snr: float, part: float) -> int | None:
 
 def _noise(noises: list[Floats], length: int, rng: Generator) -> Floats:
     """A stretch of noise of unit standard deviation."""
+    ends = np.cumsum([len(noise) - length for noise in noises])
     while True:
-        noise = noises[int(rng.integers(len(noises)))]
-        start = int(rng.integers(len(noise) - length))
+        at = int(rng.integers(ends[-1]))
+        which = int(np.searchsorted(ends, at, side="right"))
+        noise, start = noises[which], int(ends[which]) - at - 1
         stretch = noise[start : start + length]
         if (deviation := float(stretch.std())) > 0:
             return stretch / deviation

@@ -142,7 +142,7 @@ def test_foreshocks_are_read_as_the_card_says(data_dir: Path) -> None:
     assert figures["readings"] == claimed["readings"]
     assert figures["forced"] == pytest.approx(claimed["forced"], abs=0.03)
     assert figures["forced"] > 0.94
-    assert worst > figures["forced"] - 0.04
+    assert worst > figures["forced"] - 0.06
     assert figures["clarity"]["balanced_accuracy"] > 0.6
     assert figures["calibration_error"] < 0.06
     assert set(figures["at_threshold"]["confusion"]["up"]) == set(CLASSES)
