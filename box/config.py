@@ -96,7 +96,28 @@ class SeedLinkConfig(
             raise ValueError("protocol: 3 has no credentials")
 
 
-SourceConfig = MiniSeedConfig | ShakeConfig | SeedLinkConfig
+class AnyShakeConfig(
+    msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="anyshake"
+):
+    """An AnyShake Explorer, by a serial line."""
+
+    device: str  # /dev/serial/by-id/…
+    protocol: Literal[1, 3] = 3
+    channels: Annotated[list[ChannelCode | Literal[""]], Meta(min_length=1, max_length=8)] = (
+        msgspec.field(default_factory=lambda: ["EHZ", "EHE", "EHN"])
+    )  # in the order in which the device sends them; "" leaves one out
+    station: StationId | None = None  # NET.STA; may be left out where the box has one only
+    location: Location = "00"
+    baud_rate: Annotated[int, Meta(ge=1200, le=4_000_000)] = 115_200
+    rate: Rate | None = None  # of protocol 1, which does not tell
+    timeout_s: Seconds = 10.0  # of silence, until the line is opened anew
+
+    def __post_init__(self) -> None:
+        if (self.rate is None) == (self.protocol == 1):
+            raise ValueError("rate: is for protocol 1, and needed there")
+
+
+SourceConfig = MiniSeedConfig | ShakeConfig | SeedLinkConfig | AnyShakeConfig
 
 
 class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from box.clock import Clock, ReplayClock
-from box.config import BoxConfig, MiniSeedConfig, SeedLinkConfig, ShakeConfig, SourceConfig
+from box.config import (
+    AnyShakeConfig,
+    BoxConfig,
+    MiniSeedConfig,
+    SeedLinkConfig,
+    ShakeConfig,
+    SourceConfig,
+)
+from box.sources.anyshake import AnyShakeSource
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
 from box.sources.positions import Positions
@@ -32,6 +40,8 @@ def _open(config: SourceConfig, box: BoxConfig, positions: Positions, clock: Clo
             return ShakeSource(config, _station_id(config.station, box), clock)
         case SeedLinkConfig():
             return SeedLinkSource(config, positions, clock)
+        case AnyShakeConfig():
+            return AnyShakeSource(config, _station_id(config.station, box), clock)
 
 
 def source_problems(config: BoxConfig) -> list[str]:
@@ -59,7 +69,7 @@ def source_problems(config: BoxConfig) -> list[str]:
         except ConfigError as error:
             problems += [f"{where}.{line}" for line in error.problems]
             continue
-        channels += [f"{station_id}.{source.location}.{code}" for code in source.channels]
+        channels += [f"{station_id}.{source.location}.{code}" for code in source.channels if code]
     ids = [station.id for station in config.stations]
     problems += [
         f"station: {name} more than once" for name in sorted(set(ids)) if ids.count(name) > 1

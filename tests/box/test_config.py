@@ -119,12 +119,16 @@ def test_mistakes_in_a_list_name_the_entry(tmp_path):
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("{type: modem}", "source.type: 'modem' is none of miniseed, shake, seedlink"),
+        ("{type: modem}", "source.type: 'modem' is none of miniseed, shake, seedlink, anyshake"),
         ("[]", "source: expected at least one"),
         ("[5]", "source[0]: expected a mapping"),
         (
             "{type: shake, channels: [EHZ], host: here}",
             "source.host: 'here' is not an IP address",
+        ),
+        (
+            "{type: anyshake, device: a, protocol: 1}",
+            "source.rate: is for protocol 1, and needed there",
         ),
         ("{type: seedlink, host: a, channels: [EHZ]}", "source.channels[0]: Expected"),
         (

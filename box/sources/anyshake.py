@@ -1,0 +1,162 @@
+"""AnyShake Explorer on a serial line: frames by GNSS time, or by the host's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import termios
+from collections.abc import Awaitable, Callable, Iterator
+from fractions import Fraction
+from random import Random
+from typing import NamedTuple, Protocol
+
+import serial
+
+from box.clock import Clock
+from box.config import AnyShakeConfig
+from box.sources.anyshake_frames import SAMPLES_1, DeframerV1, DeframerV3, Frame
+from box.sources.arrivals import CountedStamp, HostStamp
+from box.sources.live import LiveSource, SourceLost, Take
+from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
+
+_MS = 1_000_000
+BITS_PER_BYTE = 10  # on the line: start, eight, stop
+RESTART_MS = 5000  # a timestamp that leaps by so much, or goes back, is another start's
+PLAUSIBLE_MS = range(946_684_800_000, 4_102_444_800_000)  # 2000 to 2100: else no GNSS time
+
+
+class Stamped(NamedTuple):
+    """Time of a frame's first samples (ns since 1970), the frame, and what is known of them."""
+
+    start_ns: int
+    frame: Frame
+    flags: Flag
+
+
+class Stamper(Protocol):
+    """Gives frames their times. A frame may have to wait until its time is known."""
+
+    def stamp(self, frame: Frame, arrival_ns: int) -> Iterator[Stamped]: ...
+
+    def flush(self) -> Iterator[Stamped]: ...
+
+
+class StamperV3:
+    """By the device's timestamps: as they are with GNSS, else through a line to the host's time.
+
+    A frame is sent when its samples, one packet interval of them, are complete.
+    """
+
+    def __init__(self) -> None:
+        self._host: HostStamp[Frame] = HostStamp()
+        self._last_ms: int | None = None  # of the device's own clock
+
+    def stamp(self, frame: Frame, arrival_ns: int) -> Iterator[Stamped]:
+        if frame.gnss and frame.timestamp_ms in PLAUSIBLE_MS:
+            yield from self._begin_anew()
+            start_ns = frame.timestamp_ms * _MS - _duration_ns(frame)
+            yield Stamped(start_ns, frame, Flag.NONE)
+            return
+        last_ms, now_ms = self._last_ms, frame.timestamp_ms
+        if last_ms is not None and not last_ms <= now_ms < last_ms + RESTART_MS:
+            yield from self._begin_anew()
+        self._last_ms = now_ms
+        yield from self._by_host(self._host.stamp(now_ms * _MS, arrival_ns, frame))
+
+    def flush(self) -> Iterator[Stamped]:
+        return self._by_host(self._host.flush())
+
+    def _begin_anew(self) -> Iterator[Stamped]:
+        if self._last_ms is not None:
+            yield from self._by_host(self._host.restart())
+            self._last_ms = None
+
+    def _by_host(self, sent: list[tuple[int, Frame]]) -> Iterator[Stamped]:
+        for sent_ns, frame in sent:
+            yield Stamped(sent_ns - _duration_ns(frame), frame, Flag.CLOCK_UNLOCKED)
+
+
+class StamperV1:
+    """By the host's clock alone: frames of protocol 1 carry no time."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self._counted: CountedStamp[Frame] = CountedStamp(rate, SAMPLES_1)
+
+    def stamp(self, frame: Frame, arrival_ns: int) -> Iterator[Stamped]:
+        return self._unlocked(self._counted.stamp(arrival_ns, frame, frame.after_loss))
+
+    def flush(self) -> Iterator[Stamped]:
+        return self._unlocked(self._counted.flush())
+
+    def _unlocked(self, stamped: list[tuple[int, Frame]]) -> Iterator[Stamped]:
+        for start_ns, frame in stamped:
+            yield Stamped(start_ns, frame, Flag.CLOCK_UNLOCKED)
+
+
+def _duration_ns(frame: Frame) -> int:
+    count = len(next(iter(frame.samples.values())))
+    return samples_to_ns(count, Fraction(frame.rate))
+
+
+class AnyShakeSource(LiveSource):
+    """One device. A line that is silent for `timeout_s` is closed and opened anew."""
+
+    def __init__(
+        self,
+        config: AnyShakeConfig,
+        station_id: str,
+        clock: Clock,
+        random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ids = {
+            number: f"{station_id}.{config.location}.{code}"
+            for number, code in enumerate(config.channels, 1)
+            if code
+        }
+        name = f"anyshake {config.device}"
+        super().__init__(name, list(self._ids.values()), clock, random, sleep)
+        self._config = config
+        self._rate = Fraction(config.rate or 0).limit_denominator(1000)
+
+    async def connection(self, take: Take) -> None:
+        config = self._config
+        try:
+            line = serial.Serial(config.device, config.baud_rate, timeout=0, exclusive=True)
+            line.reset_input_buffer()  # what lay there would seem to have come now
+        except (termios.error, ValueError) as error:  # what is no terminal, or not that fast
+            raise SourceLost(str(error.args[-1])) from None
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), line
+        )
+        stamper: Stamper = StamperV3() if config.protocol == 3 else StamperV1(self._rate)
+        try:
+            self.established()
+            await self._listen(reader, stamper, take)
+        finally:
+            transport.close()
+            self._hand_on(stamper.flush(), take)
+
+    async def _listen(self, reader: asyncio.StreamReader, stamper: Stamper, take: Take) -> None:
+        timeout_s, baud_rate = self._config.timeout_s, self._config.baud_rate
+        deframer = (DeframerV3 if self._config.protocol == 3 else DeframerV1)(self.counters)
+        while True:
+            try:
+                data = await asyncio.wait_for(reader.read(1 << 16), timeout_s)
+            except TimeoutError:
+                raise TimeoutError(f"silent for {timeout_s:g} s") from None
+            arrival_ns = self._clock.now_ns()
+            if not data:
+                return
+            self.counters.bytes += len(data)
+            for frame in deframer.feed(data):
+                transfer_ns = frame.size * BITS_PER_BYTE * NS // baud_rate
+                self._hand_on(stamper.stamp(frame, arrival_ns - transfer_ns), take)
+
+    def _hand_on(self, stamped: Iterator[Stamped], take: Take) -> None:
+        for start_ns, frame, flags in stamped:
+            rate = Fraction(frame.rate) or self._rate
+            for number, channel in self._ids.items():
+                if number in frame.samples:
+                    segment = Segment(channel, start_ns, rate, frame.samples[number], flags)
+                    self.deliver(segment, take)
