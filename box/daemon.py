@@ -22,6 +22,7 @@ from box.pipeline import StationPipeline
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
 from box.sources.opening import open_sources, source_problems
+from box.sources.seedlink import SeedLinkSource
 from box.stations import Station, StationError, load_stations
 from box.stretch import Models
 from models.fmp import FMP, FirstMotion
@@ -283,10 +284,11 @@ async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig
 
 
 def _skip_what_was_replayed(sources: list[Source], boxes: list[Box]) -> None:
-    """A recording goes on where it was: from its beginning it would be a clock set back."""
+    """A recording goes on where it was: from its beginning it would be a clock set back; and a
+    server is asked for what a power cut has taken out of the ring."""
     held = {c: end for b in boxes if b.journal for c, end in b.journal.held.items()}
     for source in sources:
-        if isinstance(source, MiniSeedSource):
+        if isinstance(source, MiniSeedSource | SeedLinkSource):
             source.skip(held)
 
 

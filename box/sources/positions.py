@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -16,11 +17,12 @@ from threading import Lock
 import msgspec
 
 _log = logging.getLogger(__name__)
+_SAME_NS = 1_000_000_000  # two ends that differ by less are the same
 _REACH_NS = 120_000_000_000  # by so much at most is time gone back for a channel that lags
 
 
 class _Position(msgspec.Struct):
-    sequence: int
+    sequence: int | None  # None where time says better where to go on
     until_ns: dict[str, int]  # NET.STA.LOC.CHA -> end of its last sample
 
 
@@ -70,6 +72,20 @@ class Positions:
         position.sequence = sequence
         position.until_ns[channel] = end_ns
         self._noted += 1
+
+    def go_back(self, held: Mapping[str, int]) -> None:
+        """Where less is held than has been read, as after a power cut, go on from there, by time.
+
+        held: channel -> end of its last sample that is held (ns)
+        """
+        for stations in self._file.servers.values():
+            for position in stations.values():
+                ends = position.until_ns
+                less = {c: held[c] for c in ends if held.get(c, ends[c]) < ends[c] - _SAME_NS}
+                if less:
+                    ends.update(less)
+                    position.sequence = None
+                    self._noted += 1
 
     async def keep_saving(self, every_s: float) -> None:
         """Write, now and then, what has changed; the disk is waited for in a thread."""

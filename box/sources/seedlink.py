@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -50,6 +50,11 @@ class SeedLinkSource(LiveSource):
     @property
     def problems(self) -> list[str]:
         return [*super().problems, *(f"{self.name}: refuses {line}" for line in self._refused)]
+
+    def skip(self, held: Mapping[str, int]) -> None:
+        """Go on behind what is held: channel -> its end (ns), which a power cut may have set back
+        behind what was read."""
+        self._positions.go_back(held)
 
     async def run(self, take: Take) -> None:
         saving = asyncio.create_task(self._positions.keep_saving(SAVE_EVERY_S))

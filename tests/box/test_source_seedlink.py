@@ -304,6 +304,32 @@ def test_a_file_of_positions_that_is_damaged_is_set_aside(tmp_path: Path) -> Non
         assert Positions(path).sequence("b:1", "CI.CLC") is None
 
 
+def test_what_a_power_cut_took_out_of_the_ring_is_asked_for_again(
+    listening, hold, traces, tmp_path: Path
+) -> None:
+    """The positions are on disk, the last seconds of the ring are not."""
+
+    async def run() -> None:
+        async with Server(hold(traces)) as server:
+            async with listening(client(server, tmp_path)) as first:
+                await first.until(lambda: len(first.segments) == len(server.held))
+            kept = {trace.channel: trace.time_ns(1500) for trace in traces}
+            source = client(server, tmp_path)
+            source.skip(kept)
+            async with listening(source) as second:
+                await second.until(lambda: source.counters.connections == 1)
+                missing = [h for h in server.held if h.end_ns > START + 15 * NS]
+                await second.until(lambda: len(second.segments) == len(missing))
+            assert server.heard[-2] == "TIME 2019,07,04,16,50,15"
+            whole = client(server, tmp_path)
+            whole.skip({trace.channel: trace.end_ns for trace in traces})
+            async with listening(whole) as third:
+                await third.until(lambda: whole.counters.connections == 1)
+            assert server.heard[-2].startswith("DATA 0")
+
+    asyncio.run(run())
+
+
 def test_a_channel_that_died_long_ago_does_not_hold_back_the_others(tmp_path: Path) -> None:
     positions = Positions(tmp_path / "seedlink.json")
     positions.note("a:1", "CI.CLC..HHZ", 1, 1000 * NS)

@@ -202,6 +202,25 @@ def test_a_port_that_is_taken_is_tried_again_until_it_is_free(listening) -> None
     asyncio.run(run())
 
 
+def test_silence_is_a_problem_that_health_tells() -> None:
+    """A datagram that does not come breaks no connection."""
+
+    class Clock(ReplayClock):
+        at_ns = 0
+
+        def monotonic_ns(self) -> int:
+            return self.at_ns
+
+    clock = Clock()
+    shake = ShakeSource(ShakeConfig(channels=["EHZ"]), "AM.R1234", clock)
+    clock.at_ns = 59 * NS
+    assert shake.problems == []
+    clock.at_ns = 61 * NS
+    assert shake.problems == ["shake 0.0.0.0:8888: no samples for 61 s"]
+    shake.deliver(Segment("AM.R1234.00.EHZ", 0, Fraction(100), np.zeros(5, "i4")), lambda _: None)
+    assert shake.problems == []
+
+
 def test_picks_are_those_of_a_replay_of_the_same_samples(
     listening, recording: list[Segment], settled_picks, replayed_picks
 ) -> None:
