@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -79,7 +80,17 @@ def _check_box(config: BoxConfig) -> list[str]:
         ),
         *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
     ]
-    return problems + source_problems(config) + _check_folder(config.data_dir) + _check_room(config)
+    problems += source_problems(config) + _check_folder(config.data_dir) + _check_room(config)
+    if config.archive is not None and not _can_be_made(Path(config.archive.path)):
+        problems.append(f"archive.path: {config.archive.path}: no folder to write to")
+    return problems
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Whether a folder is there, or can be made, and can be written to."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def _check_room(config: BoxConfig) -> list[str]:

@@ -158,6 +158,14 @@ class RingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     flush_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0  # what a power cut can take
 
 
+class ArchiveConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An SDS tree of miniSEED; the oldest day goes where either limit is reached."""
+
+    path: str
+    max_mb: Annotated[int, Meta(ge=1)] = 4096
+    max_days: Annotated[int, Meta(ge=1, le=100_000)] = 60
+
+
 class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting box CONFIG.yaml`."""
 
@@ -166,6 +174,7 @@ class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     broker: BrokerConfig
     data_dir: str = "/var/lib/diting"  # the outboxes and rings live here
     ring: RingConfig = msgspec.field(default_factory=RingConfig)
+    archive: ArchiveConfig | None = None  # null: there is none
     ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept in memory per channel
     reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0

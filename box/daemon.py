@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from box.archive import Archive
 from box.clock import Clock, SystemClock
 from box.config import BoxConfig, PickingConfig, StationConfig
 from box.journal import Journal, pieces
@@ -65,6 +66,7 @@ class Box:
         now_ns: Callable[[], int],
         observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
         journal: Journal | None = None,
+        archive: Archive | None = None,
     ) -> None:
         """observer: is shown the payload of each pick that goes out. journal: without one, what
         was not told is lost with the process."""
@@ -74,6 +76,7 @@ class Box:
         self._now_ns = now_ns
         self._observer = observer
         self.journal = journal
+        self._archive = archive
 
     def take(self, segment: Segment) -> None:
         """Digest a segment that has just arrived."""
@@ -83,6 +86,8 @@ class Box:
             return
         for packet in pieces(segment):
             position = self.journal.keep(packet, arrived_ns)
+            if self._archive is not None:
+                self._archive.put(packet)
             self._publish(self.pipeline.feed(packet), arrived_ns, position)
             self.journal.mark(self.pipeline, arrived_ns)
 
@@ -114,9 +119,11 @@ class Box:
             counted = asdict(source.counters)
             counters |= {f"{source.name} {name}": count for name, count in counted.items()}
             notes += source.problems
-        if self.journal is not None:
-            counters |= {f"ring {name}": count for name, count in self.journal.counters.items()}
-            notes += self.journal.problems
+        stores = {"ring": self.journal, "archive": self._archive}
+        for name, store in stores.items():
+            if store is not None:
+                counters |= {f"{name} {key}": count for key, count in store.counters.items()}
+                notes += store.problems
         health = Health(
             time_ns=now_ns,
             data_until_ns=self.pipeline.data_until_ns,
@@ -201,10 +208,18 @@ async def run_box(config: BoxConfig, clock: Clock) -> int:
     models = load_models(config.picking)
     sources = open_sources(config, clock)
     with ExitStack() as stack:
+        archive = None
+        if (wanted := config.archive) is not None:
+            archive = Archive(Path(wanted.path), wanted.max_mb, wanted.max_days, clock.now_ns)
+            stack.callback(archive.close)
         boxes = {
-            station.id: _make_box(station, config, sources, models, clock, stack)
+            station.id: _make_box(station, config, sources, models, clock, archive, stack)
             for station in config.stations
         }
+        if archive is not None:
+            journals = [box.journal for box in boxes.values() if box.journal]
+            archive.catch_up(packet for journal in journals for packet in journal.packets())
+            archive.start()
         await _serve(boxes, sources, config)
     return 0
 
@@ -215,6 +230,7 @@ def _make_box(
     sources: list[Source],
     models: Models,
     clock: Clock,
+    archive: Archive | None,
     stack: ExitStack,
 ) -> Box:
     station = find_station(config)
@@ -244,7 +260,7 @@ def _make_box(
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
     )
-    return Box(pipeline, session, clock.now_ns, journal=journal)
+    return Box(pipeline, session, clock.now_ns, journal=journal, archive=archive)
 
 
 async def _serve(boxes: dict[str, Box], sources: list[Source], config: BoxConfig) -> None:

@@ -151,6 +151,12 @@ class Journal:
             return False
         return True
 
+    def packets(self) -> Iterator[Segment]:
+        """The newest packets in the ring, in order of arrival."""
+        if self._ring is not None:
+            records = self._ring.records(self._ring.newest - LOOK_BACK)
+            yield from (r.segment for r in records if r.segment is not None)
+
     def resume(self, pipeline: StationPipeline, now_ns: int) -> Iterator[tuple[Record, Segment]]:
         """Bring a fresh pipeline back to the last note, and yield the packets behind it.
 

@@ -50,6 +50,7 @@ class StretchMemory(msgspec.Struct, frozen=True, array_like=True):
 
     begins_ns: int
     rate: Ratio  # of the channel that began it
+    longest_s: float  # of its packets
     judged: int  # index up to which the samples have been judged
     ends: list[int]  # of the trace's components
     feeds: list[FeedMemory]

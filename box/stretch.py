@@ -158,6 +158,7 @@ class Stretch:
         return StretchMemory(
             self._begins_ns,
             ratio(self._rate),
+            self._longest_s,
             self.judged,
             list(self._trace.ends),
             present,
@@ -185,6 +186,7 @@ class Stretch:
             probabilities = self._judge(*self._trace.window(end, self._window))
             self._vote.add(end // STRIDE - 1, probabilities)
         self.judged = memory.judged
+        self._longest_s = memory.longest_s
         self._trigger.state = memory.trigger
         self._setup.recent_ids.extend(memory.recent_ids)
         trackers = {tracker.phase: tracker for tracker in self._trackers}

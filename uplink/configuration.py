@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -81,6 +81,8 @@ def _value(data: Any, kind: Any, where: str, problems: list[str]) -> Any:
             _value(item, get_args(kind)[0], f"{where}[{number}]", problems)
             for number, item in enumerate(data)
         ]
+    if data is None and NoneType in get_args(kind):
+        return None
     if structs := _structs(kind):
         schema = structs[0] if len(structs) == 1 else _tagged(data, structs, where, problems)
         return None if schema is None else _convert(data, schema, f"{where}.", problems)
@@ -99,6 +101,7 @@ def _value(data: Any, kind: Any, where: str, problems: list[str]) -> Any:
 def _structs(kind: Any) -> list[type[msgspec.Struct]]:
     """The structs of which a field holds one; none where it holds anything else."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    kinds = tuple(k for k in kinds if k is not NoneType)
     if all(isinstance(k, type) and issubclass(k, msgspec.Struct) for k in kinds):
         return list(kinds)
     return []

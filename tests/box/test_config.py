@@ -165,3 +165,15 @@ def test_stations_and_sources_that_do_not_fit_are_found_by_check(tmp_path, old, 
     (tmp_path / "waveforms").mkdir()
     text = TWO.replace(old, new).replace("waveforms", str(tmp_path / "waveforms"))
     assert complaint in source_problems(load(tmp_path, text))
+
+
+def test_a_section_that_may_be_left_out_is_checked_like_any_other(tmp_path):
+    assert load(tmp_path, GOOD + "archive: null\n").archive is None
+    assert load(tmp_path, GOOD + "archive: {path: sds}\n").archive.max_days == 60
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD + "archive: {path: sds, max_mb: 0, max_days: many, color: red}\n")
+    assert [line.split(": ")[1] for line in caught.value.problems] == [
+        "archive.color",
+        "archive.max_mb",
+        "archive.max_days",
+    ]

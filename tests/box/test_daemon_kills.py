@@ -13,6 +13,8 @@ from time import sleep
 
 import yaml
 
+from box.clock import ReplayClock
+from box.sources.miniseed import MiniSeedSource
 from converters.simulator import Simulation
 from ringbuffer.file import PAGE
 
@@ -39,6 +41,7 @@ def make_config(folder: Path, recordings: Path, simulation: Simulation) -> Path:
         "broker": {"url": NO_BROKER},
         "data_dir": str(folder / "data"),
         "ring": {"size_mb": 1},
+        "archive": {"path": str(folder / "sds")},
     }
     path = folder / "box.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -67,6 +70,12 @@ def told(config: Path) -> list[tuple[str, bytes]]:
     return [(topic, payload) for topic, payload in rows if not topic.endswith("/health")]
 
 
+def samples(path: Path) -> list[tuple[str, int, list[int]]]:
+    """All that is recorded in a file or folder, in packets of a second."""
+    packets = MiniSeedSource(path, ReplayClock(None)).packets()
+    return [(p.channel, p.start_ns, p.samples.tolist()) for p in packets]
+
+
 def test_picks_after_kills_are_those_of_an_uninterrupted_run_and_none_twice(
     recordings: Path, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -84,3 +93,6 @@ def test_picks_after_kills_are_those_of_an_uninterrupted_run_and_none_twice(
     assert undisturbed.wait() == 0
     assert told(killed) == told(alone)
     assert any(topic.endswith("/pick") for topic, _ in told(alone))
+    recording = samples(recordings / "waveforms" / f"{STATION}.mseed")
+    assert samples(tmp_path / "alone" / "sds") == recording
+    assert samples(tmp_path / "killed" / "sds") == recording
