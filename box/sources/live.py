@@ -119,7 +119,7 @@ class LiveSource(ABC):
             try:
                 await self.connection(take)
                 self._trouble = "the other side has closed the connection"
-            except (OSError, SourceLost) as error:
+            except (OSError, SourceLost, UnicodeError) as error:  # the last of impossible hosts
                 self._trouble = _reason(error)
             if self.counters.frames > before:
                 delays = backoff(self._random)

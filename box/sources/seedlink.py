@@ -125,6 +125,7 @@ class SeedLinkSource(LiveSource):
                 self.established()
             for packet in session.packets():
                 self._digest(packet, take)
+                await asyncio.sleep(0)  # a backlog leaves the others their turn
 
     def _digest(self, packet: Packet, take: Take) -> None:
         try:

@@ -58,6 +58,7 @@ class Server:
     context: ssl.SSLContext | None = None
     heard: list[str] = field(default_factory=list)
     connections: int = 0
+    port: int = 1
 
     async def __aenter__(self) -> Server:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context)
@@ -405,6 +406,28 @@ def test_a_server_that_never_answers_keeps_no_other_source_waiting(
             await alive.until(lambda: len(alive.segments) == 1)
             transport.close()
         mute.close()
+
+    asyncio.run(run())
+
+
+def test_a_backlog_leaves_other_tasks_their_turn(listening, hold, traces, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Server(hold(traces)) as server, listening(client(server, tmp_path)) as heard:
+            seen = set()
+            while len(heard.segments) < len(server.held):
+                seen.add(len(heard.segments))
+                await asyncio.sleep(0)
+            assert seen == set(range(len(server.held)))
+
+    asyncio.run(run())
+
+
+def test_a_host_that_cannot_be_one_is_a_problem_not_the_end(listening, tmp_path: Path) -> None:
+    async def run() -> None:
+        source = client(Server([]), tmp_path, host="a..b", port=1)
+        async with listening(source) as heard:
+            await heard.until(lambda: source.problems != [])
+            assert "\n" not in source.problems[0]
 
     asyncio.run(run())
 

@@ -202,6 +202,24 @@ def test_a_port_that_is_taken_is_tried_again_until_it_is_free(listening) -> None
     asyncio.run(run())
 
 
+def test_a_flood_of_datagrams_leaves_other_tasks_their_turn(listening) -> None:
+    """Datagrams that lie in the socket are read without waiting."""
+
+    async def run() -> None:
+        async with listening(source()) as heard:
+            await heard.connected()
+            sender = Sender(heard.source.port)
+            seen = set()
+            sender.send(*[EXAMPLE] * 100)
+            while len(heard.segments) < 100:
+                seen.add(len(heard.segments))
+                await asyncio.sleep(0)
+            sender.close()
+        assert len(seen) >= 100
+
+    asyncio.run(run())
+
+
 def test_silence_is_a_problem_that_health_tells() -> None:
     """A datagram that does not come breaks no connection."""
 
