@@ -175,20 +175,23 @@ def _convert(args: argparse.Namespace, foreign: Foreign) -> dict[str, Any]:
         parent = keep / f"{args.out.stem}_float.tflite"
         write_float(parent, converted.float32, converted.card)
         largest = _check(parent, converted.checked)
-        for arithmetic, content in variants.items():
-            if arithmetic == INT8:
-                args.out.write_bytes(content)
-                write_card(args.out, converted.card)
-            else:
-                write_float(args.out, content, converted.card)
-            tried[arithmetic] = parity(foreign.contract.kind, parent, args.out, scored)
+        for arithmetic in variants:
+            _write(args.out, arithmetic, variants[arithmetic], converted.card)
+            try:
+                tried[arithmetic] = parity(foreign.contract.kind, parent, args.out, scored)
+            except ModelError:  # an operation that knows int8 weights with int8 only
+                if arithmetic == INT8:
+                    raise
+                continue
             if is_close(tried[arithmetic]):
                 break
+    arithmetic = [*tried][-1]
+    _write(args.out, arithmetic, variants[arithmetic], converted.card)
     sets = tried.pop(arithmetic)
     report = {
         "artefact": str(args.out),
         "arithmetic": arithmetic,
-        "bytes": len(content),
+        "bytes": len(variants[arithmetic]),
         "float_bytes": len(converted.float32),
         "calibrated_on": args.calibrate or args.data or [CALIBRATION],
         "simulated": not args.data,
@@ -199,6 +202,14 @@ def _convert(args: argparse.Namespace, foreign: Foreign) -> dict[str, Any]:
     write_card(args.out, msgspec.structs.replace(read_card(args.out), scores=sets))
     args.out.with_name(f"{args.out.stem}_parity.json").write_text(json.dumps(report, indent=2))
     return report
+
+
+def _write(out: Path, arithmetic: str, content: bytes, card: Card) -> None:
+    if arithmetic == INT8:
+        out.write_bytes(content)
+        write_card(out, card)
+    else:
+        write_float(out, content, card)
 
 
 def _material(

@@ -173,6 +173,21 @@ def fold(kernel: Floats, bias: Floats | None, norm: Norm, up: bool) -> Layer:
     return Layer(kernel * (scale[:, None] if up else scale), shift)
 
 
+def spread(layer: Layer) -> Layer:
+    """A transposed convolution as a plain one with STRIDE outputs per sample, side by side.
+
+    Output STRIDE m + p gets input j through tap STRIDE (m − j) + p + 1. TFLite's own transposed
+    convolution is slower, and takes no int8 weights in float arithmetic.
+    """
+    taps, _, channels, inputs = layer.kernel.shape
+    kernel = np.zeros((3, 1, inputs, STRIDE, channels), np.float32)
+    for near, place in np.ndindex(3, STRIDE):
+        tap = STRIDE * (1 - near) + place + 1
+        if 0 <= tap < taps:
+            kernel[near, 0, :, place] = layer.kernel[tap, 0].T
+    return Layer(kernel.reshape(3, 1, inputs, STRIDE * channels), np.tile(layer.bias, STRIDE))
+
+
 def build(length: int, layers: dict[str, Layer]) -> Any:
     """The network: (n, length, 1, components) -> probabilities (n, length, 1, classes)."""
     import keras
@@ -181,17 +196,10 @@ def build(length: int, layers: dict[str, Layer]) -> Any:
     weights: dict[str, Layer] = {}
 
     def convolve(x: Any, name: str, stride: int = 1, activation: str = "relu") -> Any:
-        weights[name] = layer = layers[name]
-        taps, _, *channels = layer.kernel.shape
-        up = name.startswith("up")
-        kind = kl.Conv2DTranspose if up else kl.Conv2D
-        convolution = kind(
-            channels[0 if up else 1],
-            (taps, 1),
-            (stride, 1),
-            padding="same",
-            activation=activation,
-            name=name,
+        weights[name] = layer = spread(layers[name]) if name.startswith("up") else layers[name]
+        taps, _, _, channels = layer.kernel.shape
+        convolution = kl.Conv2D(
+            channels, (taps, 1), (stride, 1), padding="same", activation=activation, name=name
         )
         return convolution(x)
 
@@ -204,7 +212,8 @@ def build(length: int, layers: dict[str, Layer]) -> Any:
         x = convolve(x, f"down{d}", STRIDE)
     x = convolve(x, f"same{DEPTH - 1}")
     for d, skip in reversed([*enumerate(skips)]):
-        x = convolve(x, f"up{d}", STRIDE)
+        x = convolve(x, f"up{d}")
+        x = kl.Reshape((STRIDE * x.shape[1], 1, x.shape[3] // STRIDE))(x)
         over = x.shape[1] - skip.shape[1]
         x = kl.Cropping2D(((over // 2, over - over // 2), (0, 0)))(x)
         x = convolve(kl.Concatenate()([skip, x]), f"join{d}")
