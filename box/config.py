@@ -15,6 +15,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 StationId = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}$")]  # NET.STA
 Location = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{0,2}$")]
 ChannelCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$")]
+ChannelCodeOrNone = Annotated[str, Meta(pattern=r"^([A-Z0-9]{3})?$")]
 ChannelId = Annotated[
     str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}\.[A-Z0-9-]{0,2}\.[A-Z0-9]{3}$")
 ]  # NET.STA.LOC.CHA
@@ -103,8 +104,8 @@ class AnyShakeConfig(
 
     device: str  # /dev/serial/by-id/…
     protocol: Literal[1, 3] = 3
-    channels: Annotated[list[ChannelCode | Literal[""]], Meta(min_length=1, max_length=8)] = (
-        msgspec.field(default_factory=lambda: ["EHZ", "EHE", "EHN"])
+    channels: Annotated[list[ChannelCodeOrNone], Meta(min_length=1, max_length=8)] = msgspec.field(
+        default_factory=lambda: ["EHZ", "EHE", "EHN"]
     )  # in the order in which the device sends them; "" leaves one out
     station: StationId | None = None  # NET.STA; may be left out where the box has one only
     location: Location = "00"

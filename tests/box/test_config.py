@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from box.clock import ReplayClock
 from box.config import BoxConfig, MiniSeedConfig, ShakeConfig
-from box.sources.opening import source_problems
+from box.sources.opening import open_sources, source_problems
 from uplink.configuration import ConfigError, load_config
 
 GOOD = """
@@ -156,6 +157,11 @@ def test_a_source_that_is_none_is_said_in_words(tmp_path, source, complaint):
         ("station: XX.ONE,", "station: XX.THREE,", "source: no station XX.THREE is configured"),
         (
             "{path: waveforms}",
+            "{type: seedlink, host: a, ca_file: /none, channels: [XX.TWO..HHZ]}",
+            "source[1].ca_file: /none: no such file",
+        ),
+        (
+            "{path: waveforms}",
             "{type: shake, station: XX.TWO, channels: [LOG]}",
             "source: no channel of XX.TWO to pick on",
         ),
@@ -177,3 +183,24 @@ def test_a_section_that_may_be_left_out_is_checked_like_any_other(tmp_path):
         "archive.max_mb",
         "archive.max_days",
     ]
+
+
+LIVE = """
+station: {id: XX.ONE, latitude: 1, longitude: 2}
+source:
+  - {type: shake, channels: [EHZ]}
+  - {type: anyshake, device: /dev/ttyUSB0, location: "10", channels: [HHZ, "", HHN]}
+  - {type: seedlink, host: here, tls: true, channels: [XX.ONE.20.BHZ]}
+broker: {url: "mqtt://localhost"}
+"""
+
+
+def test_every_live_source_of_a_configuration_is_opened(tmp_path):
+    config = load(tmp_path, LIVE + f"data_dir: {tmp_path}\n")
+    assert source_problems(config) == []
+    opened = {source.name: source.channels for source in open_sources(config, ReplayClock())}
+    assert opened == {
+        "shake 0.0.0.0:8888": ["XX.ONE.00.EHZ"],
+        "anyshake /dev/ttyUSB0": ["XX.ONE.10.HHZ", "XX.ONE.10.HHN"],
+        "seedlink here:18500": ["XX.ONE.20.BHZ"],
+    }
