@@ -114,12 +114,22 @@ class LiveSource(ABC):
 
     async def run(self, take: Take) -> None:
         delays = backoff(self._random)
+        failed = False
+
+        def guarded(segment: Segment) -> None:
+            nonlocal failed
+            failed = True
+            take(segment)
+            failed = False
+
         while True:
             before = self.counters.frames
             try:
-                await self.connection(take)
+                await self.connection(guarded)
                 self._trouble = "the other side has closed the connection"
             except (OSError, SourceLost, UnicodeError) as error:  # the last of impossible hosts
+                if failed:  # a full disk, say: not for this source to live with
+                    raise
                 self._trouble = _reason(error)
             if self.counters.frames > before:
                 delays = backoff(self._random)

@@ -220,6 +220,26 @@ def test_a_flood_of_datagrams_leaves_other_tasks_their_turn(listening) -> None:
     asyncio.run(run())
 
 
+def test_trouble_of_the_box_is_not_taken_for_trouble_of_the_source() -> None:
+    """A full disk is an OSError too, and connecting again does not help against it."""
+
+    def take(segment: Segment) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def run() -> None:
+        shake = source()
+        running = asyncio.create_task(shake.run(take))
+        while not shake.counters.connections:  # noqa: ASYNC110 (it has no event)
+            await asyncio.sleep(0)
+        sender = Sender(shake.port)
+        sender.send(EXAMPLE)
+        with pytest.raises(OSError, match="No space left"):
+            await asyncio.wait_for(running, 30)
+        sender.close()
+
+    asyncio.run(run())
+
+
 def test_silence_is_a_problem_that_health_tells() -> None:
     """A datagram that does not come breaks no connection."""
 
