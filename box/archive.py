@@ -213,15 +213,20 @@ class Archive:
         channel = self._channels.setdefault(name, _Channel())
         mine = [path for path in self._files if path.name.startswith(f"{name}.D.")]
         for path in sorted(mine, key=_day, reverse=True):
-            content = path.read_bytes()
-            records = [content[i : i + RECORD] for i in range(0, len(content), RECORD)]
-            while records and not _spans_of(records[-1:], name):
-                records.pop()
-            self._files[path] = RECORD * len(records)
-            if len(content) != self._files[path]:
-                os.truncate(path, self._files[path])
-            if records:
-                channel.spans = _spans_of(records[-TAIL:], name)
+            count = self._files[path] // RECORD
+            while count:
+                first = max(0, count - TAIL)
+                records = _read_records(path, first, count)
+                while records and not _spans_of(records[-1:], name):
+                    records.pop()
+                count = first + len(records)
+                if records:
+                    break
+            if RECORD * count != self._files[path]:
+                os.truncate(path, RECORD * count)
+                self._files[path] = RECORD * count
+            if count:
+                channel.spans = _spans_of(records, name)
                 return max(end_ns for _, end_ns in channel.spans)
         return 0
 
@@ -328,6 +333,12 @@ def _cover(spans: list[tuple[int, int]], part: Segment) -> None:
             return
     insort(spans, (part.start_ns, part.end_ns))
     del spans[:-SPANS]
+
+
+def _read_records(path: Path, first: int, last: int) -> list[bytes]:
+    with path.open("rb") as file:
+        file.seek(RECORD * first)
+        return [file.read(RECORD) for _ in range(first, last)]
 
 
 def _spans_of(records: list[bytes], name: str) -> list[tuple[int, int]]:

@@ -110,10 +110,7 @@ class RingFile:
         try:
             self._fd, self._chunk, count = self._open(size)
             self.size = PAGE + self._chunk * count
-            if os.fstat(self._fd).st_size < self.size:
-                self.damaged += 1  # truncated: what is left of it is as good as before
-                _allocate(self._fd, self.size)
-            self._map = mmap.mmap(self._fd, self.size)
+            self._map = self._open_map()
         except OSError as error:
             raise RingError(f"{path}: {error.strerror or error}") from None
         self._firsts = [self._first_seq(slot) for slot in range(count)]
@@ -135,6 +132,16 @@ class RingFile:
         self.set_aside = self._move_aside()
         os.close(fd)
         return self._create(size)
+
+    def _open_map(self) -> mmap.mmap:
+        try:
+            if os.fstat(self._fd).st_size < self.size:
+                self.damaged += 1  # truncated: what is left of it is as good as before
+                _allocate(self._fd, self.size)
+            return mmap.mmap(self._fd, self.size)
+        except OSError:
+            os.close(self._fd)  # and with it the lock
+            raise
 
     def _create(self, size: int) -> tuple[int, int, int]:
         """A file comes into being whole, or not at all."""

@@ -139,7 +139,7 @@ def test_slow_drift_is_in_the_times_of_the_records(tmp_path: Path) -> None:
     assert worst <= 5_000_000
 
 
-@pytest.mark.parametrize("damage", ["none", "torn", "zeros", "rubbish"])
+@pytest.mark.parametrize("damage", ["none", "torn", "zeros", "rubbish", "much"])
 def test_a_restart_goes_on_without_repeats_and_takes_from_the_ring_what_was_lost(
     tmp_path: Path, damage: str
 ) -> None:
@@ -151,6 +151,7 @@ def test_a_restart_goes_on_without_repeats_and_takes_from_the_ring_what_was_lost
     path = day_file(tmp_path, CHANNEL, packets[89].start_ns)
     raw = path.read_bytes()
     ends = {"none": b"", "torn": raw[:200], "zeros": bytes(2 * RECORD), "rubbish": b"x" * RECORD}
+    ends["much"] = bytes(100 * RECORD)
     path.write_bytes((raw if damage == "none" else raw[:-RECORD]) + ends[damage])
     again = open_archive(tmp_path)
     again.catch_up(packets[:90])

@@ -324,6 +324,13 @@ def test_no_room_on_the_disk_is_an_error_in_words_and_leaves_nothing(
     with pytest.raises(RingError, match=r"a\.ring: No space left on device"):
         RingFile(tmp_path / "a.ring", SMALLEST)
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    RingFile(tmp_path / "a.ring", SMALLEST).close()
+    os.truncate(tmp_path / "a.ring", PAGE)
+    monkeypatch.setattr(ringbuffer.file.os, "posix_fallocate", full_disk)
+    for _ in range(2):  # the first failure must not keep the lock
+        with pytest.raises(RingError, match=r"a\.ring: No space left on device"):
+            RingFile(tmp_path / "a.ring", SMALLEST)
 
 
 def test_a_large_ring_opens_as_fast_as_a_small_one(tmp_path: Path) -> None:
