@@ -24,12 +24,16 @@ def test_the_configurations_shown_are_valid(tmp_path: Path):
     for block, schema in zip(blocks[:2], (BoxConfig, CloudConfig), strict=True):
         path.write_text(block)
         load_config(path, schema)
-    around = "station: {id: XX.ABC}\nbroker: {url: 'mqtt://localhost'}\n"
-    for source in blocks[2:]:
-        path.write_text(around + source)
-        load_config(path, BoxConfig)
-        path.write_text(around + re.sub(r"^(  )# (\S+:)", r"\1\2", source, flags=re.M))
-        load_config(path, BoxConfig)
+    whole = {
+        "station": "station: {id: XX.ABC}\n",
+        "source": "source: {path: a}\n",
+        "broker": "broker: {url: 'mqtt://localhost'}\n",
+    }
+    for block in blocks[2:]:  # parts of a box's, as they are and with what is commented out
+        for part in (block, re.sub(r"^(  )# (\S+:)", r"\1\2", block, flags=re.M)):
+            around = [text for name, text in whole.items() if not part.startswith(f"{name}:")]
+            path.write_text("".join(around) + part)
+            load_config(path, BoxConfig)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
