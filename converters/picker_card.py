@@ -13,8 +13,8 @@ import numpy as np
 from converters.datasets import is_test_fold, read_continuous, read_seisbench
 from converters.gate import record
 from converters.picker_labels import PHASES, QUIET, Labels, teacher_picks, validation_set
-from converters.score_picker import compare, sweep, vote_all
-from converters.voting import Floats, vote
+from converters.score_picker import Voted, compare, sweep, vote_all
+from converters.voting import vote
 from models.card import Card, Dataset, Input, Output, write_card
 from models.conditioning import BAND_HZ, RATE
 from models.peaks import find_peaks
@@ -162,22 +162,23 @@ def measure(picker: Picker, thresholds: dict[str, float], data: Path) -> dict[st
 
 
 def choose_thresholds(picker: Picker, labels: Labels) -> dict[str, float]:
-    """The lowest thresholds at which the picker makes no more picks than RED-PAN (at the 0.3 of
-    its authors) on the validation part of ridgecrest_aftershocks.
+    """Thresholds that suit the validation part of ridgecrest_aftershocks.
 
-    Where most earthquakes are in nobody's list, no count of false picks can set a threshold; an
-    equal number of picks is what two pickers can be compared at.
+    P: the one that agrees best (F1) with its labels. S, of which an association needs fewer and
+    is spoilt by too many: the lowest at which the picker makes no more picks than RED-PAN at the
+    0.3 of its authors.
     """
-    merged = [vote(picker.probabilities, stretch.samples) for stretch in validation_set(labels)]
+    voted = []
+    for stretch in validation_set(labels):
+        onsets: dict[str, list[float]] = {
+            phase: [at / RATE for at, _ in find_peaks(stretch.targets[:, k], TEACHER_THRESHOLD)]
+            for k, phase in enumerate(PHASES)
+        }
+        curves = vote(picker.probabilities, stretch.samples)
+        voted.append(Voted(onsets, (0.0, np.inf), curves, delay_s=0.0))
+    scores = {at: compare(voted, dict.fromkeys(PHASES, at)) for at in CANDIDATES}
+    enough = teacher_picks(labels, PHASES.index("S"), TEACHER_THRESHOLD)
     return {
-        phase: next(
-            candidate
-            for candidate in CANDIDATES
-            if _count(merged, k, candidate) <= teacher_picks(labels, k, TEACHER_THRESHOLD)
-        )
-        for k, phase in enumerate(PHASES)
+        "P": max(CANDIDATES, key=lambda at: scores[at]["P"]["f1"]),
+        "S": next(at for at in CANDIDATES if scores[at]["S"]["picks"] <= enough),
     }
-
-
-def _count(curves: list[Floats], klass: int, threshold: float) -> int:
-    return sum(len(find_peaks(curve[:, klass], threshold)) for curve in curves)

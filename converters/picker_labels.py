@@ -25,10 +25,9 @@ from converters.datasets import (
 from converters.simulated import simulated_records
 from converters.teachers import RedPan, read_phasenet
 from converters.voting import vote
-from models.card import sha256
 from models.conditioning import RATE
 from models.peaks import find_peaks
-from models.picker import WINDOW, Picker
+from models.picker import WINDOW
 from ringbuffer.segment import NS
 
 AFTERSHOCKS = "ridgecrest_aftershocks"
@@ -54,25 +53,15 @@ Onset = tuple[float, float]  # position (samples at 100 Hz), height of the targe
 class Labels:
     """Who labels what no analyst has, and where that is kept, since it takes minutes."""
 
-    def __init__(self, data: Path, cache: Path, student: Path | None = None) -> None:
-        """student: the picker of an earlier round, which votes beside the teachers."""
+    def __init__(self, data: Path, cache: Path) -> None:
         self.data, self.cache = data, cache
-        self.delays = dict(TEACHER_DELAYS)
-        self.student = student
-        self.mark = ""  # of files that depend on the student
-        if student is not None:
-            self.mark = f".{sha256(student)[:8]}"
-            self.delays[f"student{self.mark}"] = (0.0, 0.0)
 
-    def picker(self, name: str) -> Callable[[Floats], Floats]:
-        """The probabilities of one of those that vote."""
+    def teacher(self, name: str) -> Callable[[Floats], Floats]:
+        """The probabilities of one of them."""
         weights = self.data / "weights"
         if name == "redpan":
             return RedPan(weights / "REDPAN_30s_v2.tflite").probabilities
-        if name == "phasenet":
-            return read_phasenet(weights / "phasenet_190703", self.cache).probabilities
-        assert self.student is not None
-        return Picker(self.student).probabilities
+        return read_phasenet(weights / "phasenet_190703", self.cache).probabilities
 
 
 def training_set(labels: Labels) -> list[Stretch]:
@@ -144,7 +133,7 @@ def _taught(records: Iterable[Record], labels: Labels, name: str) -> list[tuple[
     """Conditioned samples and targets: analysts' onsets, and what else the teachers see."""
     taught = []
     for record, samples, curves in _voted(records, labels, name):
-        onsets = [_agreed(phase, _peaks(curves, k, labels)) for k, phase in enumerate(PHASES)]
+        onsets = [_agreed(phase, _peaks(curves, k)) for k, phase in enumerate(PHASES)]
         targets = onset_targets(len(samples), _analysts(record), onsets)
         targets[:, 2] = curves["redpan"][:, 2]
         taught.append((samples, targets))
@@ -184,7 +173,7 @@ def _heights(
     voted: Sequence[tuple[Record, Floats, dict[str, Floats]]], labels: Labels, name: str
 ) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """(station, phase) -> time (ns) and height of each onset; kept in a file."""
-    file = labels.cache / f"{name}{labels.mark}.csv"
+    file = labels.cache / f"{name}.csv"
     if not file.exists():
         candidates = [
             candidate
@@ -198,7 +187,7 @@ def _heights(
                         (record.start_ns + round((at / RATE - record.delay_s) * NS), h)
                         for at, h in own
                     ]
-                    for own in _peaks(curves, k, labels)
+                    for own in _peaks(curves, k)
                 ],
             )
         ]
@@ -233,33 +222,33 @@ def height_of(candidate: Candidate, is_confirmed: bool) -> float:
 def _voted(
     records: Iterable[Record], labels: Labels, name: str
 ) -> Iterator[tuple[Record, Floats, dict[str, Floats]]]:
-    """Each record with its conditioned samples and the merged votes of each who votes."""
-    pickers: dict[str, Callable[[Floats], Floats]] = {}
+    """Each record with its conditioned samples and the merged votes of each teacher."""
+    teachers: dict[str, Callable[[Floats], Floats]] = {}
     for record in records:
         samples = record.conditioned()
         if len(samples) < WINDOW:
             continue
         curves = {}
-        for voter in labels.delays:
-            file = labels.cache / name / voter / f"{record.name.replace('/', '_')}.npy"
+        for teacher in TEACHER_DELAYS:
+            file = labels.cache / name / teacher / f"{record.name.replace('/', '_')}.npy"
             if not file.exists():
-                if voter not in pickers:
-                    pickers[voter] = labels.picker(voter)
+                if teacher not in teachers:
+                    teachers[teacher] = labels.teacher(teacher)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                votes = vote(pickers[voter], samples, TEACHER_STRIDE)
+                votes = vote(teachers[teacher], samples, TEACHER_STRIDE)
                 np.save(file, votes.astype(np.float16))
-            curves[voter] = np.load(file).astype(np.float32)
+            curves[teacher] = np.load(file).astype(np.float32)
         yield record, samples, curves
 
 
-def _peaks(curves: dict[str, Floats], klass: int, labels: Labels) -> list[list[Onset]]:
-    """Onsets of each who votes, its delay taken back."""
+def _peaks(curves: dict[str, Floats], klass: int) -> list[list[Onset]]:
+    """Onsets of each teacher, its delay taken back."""
     return [
         [
-            (at - labels.delays[voter][klass], height)
+            (at - TEACHER_DELAYS[teacher][klass], height)
             for at, height in find_peaks(curve[:, klass], TEACHER_LOWEST)
         ]
-        for voter, curve in curves.items()
+        for teacher, curve in curves.items()
     ]
 
 

@@ -27,7 +27,7 @@ CHANNELS = (24, 48, 80)  # of each level
 STRIDES = (5, 4)  # between them
 DILATIONS = (1, 2, 4)  # of the deepest level's convolutions: together they see 18 s
 LOSS_WEIGHTS = (1.0, 1.0, 0.15)  # P, S, detection: it is everywhere, they are rare
-LEARNING_RATE, LATER = 3e-3, 0.5  # and what of it a round takes that goes on from another
+LEARNING_RATE = 3e-3
 REPRESENTATIVE = 500  # windows that show the quantiser the range of every activation
 
 
@@ -90,52 +90,34 @@ def cross_entropy(target: Any, probability: Any) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, PICKER, epochs=100, batch=64, steps=100)
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=2,
-        help="each goes on from the network of the one before, which now votes beside the teachers",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Label, train, quantise, measure; leaves the artefact and its card."""
+    labels = Labels(args.data, args.work / "labels")
     if args.smoke:
-        args.rounds, args.epochs, args.steps, args.batch = 1, 2, 4, 8
-    # Each round in a process of its own: the pickers that vote run before TensorFlow is loaded.
-    student = None
-    for number in range(1, args.rounds + 1):
-        out = args.out if number == args.rounds else args.work / f"round{number}" / "picker.tflite"
-        if out == args.out or not out.exists():
-            apart(train_round, args, args.work / f"round{number}", student, out)
-        student = out
-    if not args.smoke:
-        complete_card(args.out, Labels(args.data, args.work / "labels"))
-    if args.out.parent == MODELS:
-        write_manifest()
-    return 0
-
-
-def train_round(args: argparse.Namespace, work: Path, student: Path | None, out: Path) -> None:
-    """One training with its artefacts: int8, float, and the network from which to go on."""
-    if args.smoke:
+        args.epochs, args.steps, args.batch = 2, 4, 8
         training = validation = synthetic_set(np.random.default_rng(args.seed))
     else:
-        labels = Labels(args.data, args.work / "labels", student)
+        # Before TensorFlow is loaded: tflite_runtime, which runs a teacher, fails beside it.
         training, validation = training_set(labels), validation_set(labels)
-    begun = None if student is None else student.with_suffix(".keras")
-    model = train(training, validation, args, work, begun)
+    model = train(training, validation, args)
     rng = np.random.default_rng(args.seed)
     windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
-    write_artefact(out, to_int8(model, ([window[None]] for window in windows)))
-    _keep(model, PARENT if out.parent == MODELS else out.with_suffix(".keras"))
+    write_artefact(args.out, to_int8(model, ([window[None]] for window in windows)))
+    _keep(model, PARENT if args.out.parent == MODELS else args.out.with_suffix(".keras"))
     card = picker_card(dict.fromkeys(PHASES, 0.3), {})
-    write_card(out, card)
-    parent = out.with_name(f"{out.stem}_float.tflite")
+    write_card(args.out, card)
+    parent = args.out.with_name(f"{args.out.stem}_float.tflite")
     described = msgspec.structs.replace(
         card, description=f"{card.description}; the float parent, its weights in float16"
     )
     write_float(parent, to_float32(model, half_weights=True), described)
+    if not args.smoke:
+        apart(complete_card, args.out, labels)
+    if args.out.parent == MODELS:
+        write_manifest()
+    return 0
 
 
 def _keep(model: Any, file: Path) -> None:
@@ -145,36 +127,24 @@ def _keep(model: Any, file: Path) -> None:
     bare.save(file)
 
 
-def train(
-    training: list[Stretch],
-    validation: list[Stretch],
-    args: argparse.Namespace,
-    work: Path,
-    begun: Path | None = None,
-) -> Any:
-    """The trained network; `work` keeps checkpoint, `loss.csv` and `loss.png`.
-
-    begun: a network to go on from.
-    """
+def train(training: list[Stretch], validation: list[Stretch], args: argparse.Namespace) -> Any:
+    """The trained network; `args.work` keeps checkpoint, `loss.csv` and `loss.png`."""
     import keras
 
     keras.utils.set_random_seed(args.seed)
-    model, highest = build(), LEARNING_RATE
-    if begun is not None:
-        model.set_weights(keras.models.load_model(begun, compile=False).get_weights())
-        highest *= LATER
+    model = build()
     rate = keras.optimizers.schedules.CosineDecay(
-        0.1 * highest,
+        0.1 * LEARNING_RATE,
         args.epochs * args.steps,
         alpha=0.01,
-        warmup_target=highest,
+        warmup_target=LEARNING_RATE,
         warmup_steps=2 * args.steps,
     )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), loss=cross_entropy)
     fit(
         model,
         lambda rng: render(rng, training, args.batch),
-        work,
+        args.work,
         steps=args.steps,
         epochs=args.epochs,
         seed=args.seed,

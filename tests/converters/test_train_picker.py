@@ -36,8 +36,8 @@ def test_the_smoke_run_leaves_an_artefact_that_the_box_can_load(tmp_path: Path) 
     )
     probabilities = Picker(out).probabilities(np.ones((WINDOW, 3), np.float32))
     assert probabilities.shape == (WINDOW, 3)
-    assert (tmp_path / "round1" / "loss.csv").read_text().count("\n") == 3
-    assert (tmp_path / "round1" / "loss.png").exists()
+    assert (tmp_path / "loss.csv").read_text().count("\n") == 3
+    assert (tmp_path / "loss.png").exists()
 
 
 def test_batches_are_normalised_finite_and_the_same_for_a_seed() -> None:
