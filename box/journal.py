@@ -37,6 +37,7 @@ class _Note(msgspec.Struct, frozen=True, array_like=True):
     base: int = 0  # sequence number of the note from which to bring it back, or, where it is fresh,
     fresh: bool = True  # of the record before the first of its stretch
     memory: StretchMemory | None = None  # None: nothing is open, and the next packet is the first
+    signature: str = ""  # of the pipeline; where none is given, any may go on
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -124,7 +125,8 @@ class Journal:
         if memory is None:
             return
         early = [seq for seq, then in self._notes if then <= judged - pipeline.reach]
-        note = _Note(early[-1] if early else self._begin, not early, memory)
+        base = early[-1] if early else self._begin
+        note = _Note(base, not early, memory, pipeline.signature)
         if self._write(note, now_ns):
             self._notes.append((self._newest, judged))
 
@@ -171,7 +173,7 @@ class Journal:
                 self.held[segment.channel] = end_ns
         note = next((r for r in reversed(records) if r.segment is None), None)
         if note is None or not self._bring_back(pipeline, note):
-            self._write(_Note(), now_ns)
+            self._write(_Note(signature=pipeline.signature), now_ns)
             self._begin = self._newest
             return
         for record in records:
@@ -184,6 +186,8 @@ class Journal:
         assert self._ring is not None
         try:
             note = _decode(record.note)
+            if note.signature not in ("", pipeline.signature):
+                raise ValueError("other models or settings")
             if note.memory is not None:
                 before = None if note.fresh else self._memory_at(note.base)
                 between = self._ring.records(note.base)

@@ -7,6 +7,9 @@ packets, to the bit, however fast they come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
 
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.memory import StretchMemory
@@ -47,6 +50,9 @@ class StationPipeline:
             reorder_s,
             self.counters,
         )
+        # Another pipeline tells the same only with the same models and settings.
+        tells = [models.hashes(), picking, trigger, ring_s, reorder_s]
+        self.signature = sha256(msgspec.json.encode(tells)).hexdigest()[:16]
         self._stretch: Stretch | None = None
         self.stretches = 0  # begun so far
 

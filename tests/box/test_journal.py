@@ -52,6 +52,7 @@ class Bench:
 
     def __init__(self, models: Models, station: Station, channels: list[str], path: Path) -> None:
         self.models, self.station, self.channels, self.path = models, station, channels, path
+        self.picking = PickingConfig()
         self.outbox = Outbox()
         self.now_ns = 0
         self.start()
@@ -61,7 +62,7 @@ class Bench:
             self.station,
             self.channels,
             self.models,
-            PickingConfig(),
+            self.picking,
             TriggerConfig(),
             ClockConfig(),
             120.0,
@@ -187,6 +188,26 @@ def test_what_was_not_judged_before_a_long_outage_is_told_as_historical(
     assert topic == uninterrupted[first_pick][0]
     assert pick.flags == live.flags | PickFlag.HISTORICAL
     assert (pick.id, pick.time_ns) == (live.id, live.time_ns)
+
+
+def test_a_box_with_another_model_or_threshold_does_not_tell_the_same_onset_anew(
+    bench: Bench, packets: list[Segment], uninterrupted: list[tuple[str, bytes]]
+) -> None:
+    """Fed again, the packets of an onset would give it another id."""
+    first_pick = next(i for i, (topic, _) in enumerate(uninterrupted) if topic.endswith("pick"))
+    fed = 0
+    while len(bench.outbox.packets) <= first_pick:
+        bench.feed([packets[fed]])
+        fed += 1
+    bench.kill()
+    told = list(bench.outbox.packets)
+    bench.picking = PickingConfig(p_threshold=0.05)
+    bench.start()
+    assert "other models or settings" in bench.journal.problems[0]
+    assert bench.outbox.packets == told
+    bench.feed(packets[fed:])
+    ids = [(p.phase, p.id, p.revision) for p in picks(bench.outbox)]
+    assert len(ids) == len(set(ids)) > 1
 
 
 def test_a_box_that_was_told_to_stop_begins_afresh_and_repeats_nothing(
