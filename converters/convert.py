@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -149,7 +150,10 @@ def identify(source: Path, contract_file: Path | None = None) -> Foreign:
 
 
 def _card_only(args: argparse.Namespace, foreign: Foreign) -> dict[str, Any]:
-    card = describe(args.source, foreign.contract, args.out.stem)
+    try:  # in a process of its own: an interpreter crashes on a truncated artefact
+        card = apart(describe, args.source, foreign.contract, args.out.stem)
+    except BrokenProcessPool:
+        raise ForeignError(f"{args.source}: damaged: the interpreter crashes on it") from None
     if args.source.resolve() != args.out.resolve():
         shutil.copyfile(args.source, args.out)
     write_card(args.out, card)

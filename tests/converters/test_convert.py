@@ -23,7 +23,7 @@ from box.cli import OK, USAGE, main
 from converters.foreign.contract import ForeignError
 from converters.foreign.torch_file import is_torch_zip, read_state_dict
 from models.card import read_card
-from models.picker import Picker, normalise
+from models.picker import PICKER, Picker, normalise
 
 Floats = NDArray[np.float32]
 State = dict[str, Floats]
@@ -295,6 +295,18 @@ def test_a_wrong_contract_is_named_with_its_field(
         error = capsys.readouterr().err
         assert error.startswith(f"diting: {contract}: ")
         assert field in error
+
+
+def test_a_truncated_artefact_is_told_in_a_line_and_takes_nothing_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, contract = tmp_path / "cut.tflite", tmp_path / "contract.yaml"
+    source.write_bytes(PICKER.read_bytes()[:5000])
+    contract.write_text("kind: picker\n")
+    words = ["convert", str(source), "--contract", str(contract)]
+    assert main([*words, "--out", str(tmp_path / "x.tflite")]) == USAGE
+    assert capsys.readouterr().err.startswith(f"diting: {source}: ")
+    assert not (tmp_path / "x.tflite").exists()
 
 
 def test_red_pan_needs_no_more_than_a_card(tmp_path: Path, data_dir: Path) -> None:
