@@ -8,9 +8,7 @@ artefacts of this folder with their hashes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -93,15 +91,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limits: tuple[str, ...] = ()  # what it is known to do badly
 
 
-_BEFORE_THEY_HAD_NAMES = {
-    b"per component (x - mean) / std over the window; zeros where std is 0": (
-        b"standard per component"
-    ),
-    b"x / max|x| and asinh(x / s) / asinh(max|x| / s), s the standard deviation of the first 48 "
-    b"samples": b"linear and logarithmic",
-}
-
-
 def card_path(artefact: Path) -> Path:
     """Where the card of an artefact lies."""
     return artefact.with_suffix(".json")
@@ -114,7 +103,7 @@ def sha256(path: Path) -> str:
 
 def read_card(artefact: Path) -> Card:
     """The card beside an artefact; CardError where it is missing or malformed."""
-    card: Card = _read(card_path(artefact), Card, _BEFORE_THEY_HAD_NAMES)
+    card: Card = _read(card_path(artefact), Card)
     return card
 
 
@@ -140,12 +129,9 @@ def write_manifest(path: Path = MANIFEST) -> None:
     _write(path, {file.name: sha256(file) for file in sorted(path.parent.glob("*.tflite"))})
 
 
-def _read(path: Path, kind: Any, renamed: Mapping[bytes, bytes] = MappingProxyType({})) -> Any:
+def _read(path: Path, kind: Any) -> Any:
     try:
-        content = path.read_bytes()
-        for old, new in renamed.items():
-            content = content.replace(old, new)
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise CardError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -58,10 +58,3 @@ def test_what_a_card_cannot_say_is_named_with_its_field(
     card_path(artefact).write_text(text.replace(right, wrong))
     with pytest.raises(CardError, match=rf"x\.json: .*{field}"):
         read_card(artefact)
-
-
-def test_cards_from_before_normalisations_had_names_are_understood(artefact: Path) -> None:
-    old = "per component (x - mean) / std over the window; zeros where std is 0"
-    text = card_path(artefact).read_text()
-    card_path(artefact).write_text(text.replace('"none"', f'"{old}"', 1))
-    assert read_card(artefact).inputs[0].normalisation == "standard per component"
