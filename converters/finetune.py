@@ -24,14 +24,13 @@ from converters.picker_card import CANDIDATES, picker_card
 from converters.picker_labels import APART, PHASES, SIGMA, TEACHER_LOWEST, gaussians, stretch
 from converters.quantise import to_float32, to_int8, write_artefact
 from converters.score_picker import Voted, compare, span_of, vote_all
-from converters.train_picker import LOSS_WEIGHTS, build
+from converters.train_picker import LOSS_WEIGHTS, PARENT, build
 from converters.training import TrainingError, apart, fit, write_float
 from models.card import MODELS, Card, Dataset, read_card, write_card
 from models.conditioning import RATE
 from models.peaks import find_peaks
 from models.picker import NORMALISATION, NORMALISATIONS, PICKER, WINDOW, Picker
 
-PARENT = Path(__file__).with_name("picker.keras")
 LEARNING_RATES = {"last": 1e-3, "all": 3e-4, "new": 3e-3}  # new: a network that knows nothing
 PATIENCE = 8  # epochs
 LITTLE = 10_000  # onsets, below which the statistics of normalisation layers stay the parent's
