@@ -14,8 +14,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from converters.datasets import Record, is_test_fold, read_continuous, read_seisbench
-from models.card import MODELS, read_card, write_card
+from converters.datasets import DatasetError, Record, is_test_fold, read_continuous, read_seisbench
+from models.card import MODELS, CardError, read_card, write_card
+from models.interpreter import ModelError
 
 GATE = "gate"  # its place among the card's scores
 STATIONS = ("CI.CLC", "CI.JRC2", "CI.SRT", "PB.B918")  # of the foreshocks, for the picker
@@ -125,12 +126,21 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--record", action="store_true", help="write the figures into the cards")
     args = parser.parse_args()
+    try:
+        return _judge([args.kind] if args.kind else [*MEASURES], args.data, args.record)
+    except (CardError, DatasetError, ModelError) as error:
+        print(f"diting: {error}", file=sys.stderr)
+        return 2
+
+
+def _judge(kinds: list[str], data: Path, into_cards: bool) -> int:
+    """Say of each artefact that ships how it compares with its card; 1 if one is worse."""
     status = 0
-    for kind in [args.kind] if args.kind else MEASURES:
+    for kind in kinds:
         artefact = MODELS / f"{kind}.tflite"
-        if args.record:
-            record(kind, artefact, args.data)
-        found = gate_figures(kind, artefact, args.data)
+        if into_cards:
+            record(kind, artefact, data)
+        found = gate_figures(kind, artefact, data)
         lines = refusals(read_card(artefact).scores.get(GATE, {}), found)
         print("\n".join(f"{artefact.name}: {line}" for line in lines or ["as good as its card"]))
         status = 1 if lines else status
