@@ -100,16 +100,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def refuse_default(out: Path) -> None:
-    """Make the artefact's folder; raises TrainingError where it would be written over what
-    everybody uses, or cannot be written."""
+    """Raises TrainingError where the artefact would be written over what everybody uses."""
     if out.resolve().parent == MODELS:
         raise TrainingError(f"--out: {out}: the default models are kept from this; name another")
-    if out.suffix != ".tflite":
-        raise TrainingError(f"--out: {out}: want a file that ends in .tflite")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"--out: {out.parent}: {error.strerror}") from None
 
 
 def load_parent(path: Path | None, untrained: bool = False) -> Any:
@@ -371,9 +364,12 @@ def card(args: argparse.Namespace, parts: dict[Fold, list[Stretch]], by: str) ->
         f"layers; {len(parts['validation'])} more for early stopping and thresholds",
         licence=args.licence,
     )
+    begun = beginnings(args.parent)
+    known = name in {dataset.name for dataset in begun}
     kept = Dataset(
         name=f"{name}, test part",
-        use=f"never trained on; {CAVEATS[by]}",
+        use=f"never customised on; {CAVEATS[by]}"
+        + ("; the network that training began with had learnt from part of it" if known else ""),
         licence=args.licence,
     )
     return msgspec.structs.replace(
@@ -381,7 +377,7 @@ def card(args: argparse.Namespace, parts: dict[Fold, list[Stretch]], by: str) ->
         name=args.out.stem,
         description=f"the picker customised on {name}; a regional variant, not the default",
         licence=args.licence,
-        training_data=(*beginnings(args.parent), learnt),
+        training_data=(*begun, learnt),
         held_out=(kept,),
         limits=(f"made for the network of {name}",),
     )

@@ -12,7 +12,7 @@ from converters import finetune, selftrain, train_fmp, train_magnitude, train_pi
 from converters.datasets import DatasetError
 from converters.quantise import QuantiseError
 from converters.training import TrainingError
-from models.card import CardError
+from models.card import MODELS, CardError
 from models.interpreter import ModelError
 
 INTERRUPTED = 130
@@ -43,10 +43,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             finetune.add_arguments(own)
 
 
+def destination(out: Path, work: Path, smoke: bool) -> Path:
+    """Where the artefact goes; a smoke run leaves what ships alone.
+
+    Raises TrainingError before hours are spent on what cannot be written.
+    """
+    out = out.resolve()
+    if smoke and out.parent == MODELS:
+        out = work.resolve() / out.name
+    if out.suffix != ".tflite":
+        raise TrainingError(f"--out: {out}: want a file that ends in .tflite")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"--out: {out.parent}: {error.strerror}") from None
+    return out
+
+
 def run(args: argparse.Namespace) -> int:
     trainer = finetune if getattr(args, "finetune", None) else TRAINERS[args.kind]
     args.work = args.work or Path("training") / args.out.stem
     try:
+        args.out = destination(args.out, args.work, args.smoke)
         return int(trainer.run(args))
     except WRONG_INPUT as error:
         print(f"diting: {error}", file=sys.stderr)

@@ -54,14 +54,22 @@ def add_run_arguments(
         help="folder of labels, logs, and checkpoints from which a run that broke off goes on "
         "(default: training/NAME of --out)",
     )
-    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--epochs", type=at_least_one, default=epochs)
     if steps is not None:
-        parser.add_argument("--steps", type=int, default=steps, help="batches in an epoch")
-    parser.add_argument("--batch", type=int, default=batch)
+        parser.add_argument("--steps", type=at_least_one, default=steps, help="batches in an epoch")
+    parser.add_argument("--batch", type=at_least_one, default=batch)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps on simulated data: does it run at all?"
     )
+
+
+def at_least_one(text: str) -> int:
+    """A number of things on the command line, of which there must be one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:

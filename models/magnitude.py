@@ -21,7 +21,7 @@ from scipy import signal
 
 from models.card import MODELS
 from models.conditioning import RATE
-from models.interpreter import Model
+from models.interpreter import Model, ModelError
 
 MAGNITUDE = MODELS / "magnitude.tflite"
 BEFORE = RATE  # samples of the window before P
@@ -65,10 +65,13 @@ class StationMagnitude:
     """A magnitude artefact, ready to run."""
 
     def __init__(self, path: Path = MAGNITUDE, engine: str | None = None) -> None:
-        """Raises ModelError where the artefact is not what its card says."""
+        """Raises ModelError where the artefact is not what its card says, or is another's."""
         self._model = Model(path, engine)
         self.card = self._model.card
         self.engine = self._model.engine
+        wanted = [(1, BINS, len(CHANNELS)), (1, len(SCALARS))]
+        if [tensor.shape for tensor in self.card.inputs] != wanted:
+            raise ModelError(f"{path}: not a magnitude model")
 
     def estimate(self, window: NDArray[np.float32], s_minus_p_s: float | None) -> Estimate:
         """Magnitude of the earthquake whose P came `BEFORE` samples into the window.

@@ -15,6 +15,7 @@ import pytest
 from box.cli import INTERRUPTED, main
 from converters import train
 from converters.training import TrainingError, apart
+from models.card import MODELS
 
 # Runs once with a kill in the middle, and once without but with all that is to be compared.
 SCRIPT = """
@@ -132,3 +133,29 @@ def test_what_goes_wrong_in_a_process_apart_comes_back() -> None:
     assert apart(divmod, 7, 2) == (3, 1)
     with pytest.raises(TrainingError, match="cannot go on"):
         apart(failed, None)
+
+
+def test_a_smoke_run_leaves_what_ships_alone(tmp_path: Path) -> None:
+    shipped = MODELS / "picker.tflite"
+    assert train.destination(shipped, tmp_path, smoke=True) == tmp_path.resolve() / shipped.name
+    assert train.destination(Path(os.path.relpath(shipped)), tmp_path, smoke=False) == shipped
+
+
+@pytest.mark.parametrize("wrong", [["--epochs", "0"], ["--batch", "-1"], ["--steps", "x"]])
+def test_a_training_of_nothing_is_refused(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "picker", *wrong])
+
+
+def test_a_place_that_cannot_be_written_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for out, field in (
+        (tmp_path / "model.bin", ".tflite"),
+        (tmp_path / "file" / "x.tflite", "file"),
+    ):
+        assert main(["train", "picker", "--smoke", "--out", str(out)]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("diting: --out: ")
+        assert field in message
