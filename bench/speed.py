@@ -25,7 +25,7 @@ from models.fmp import FirstMotion
 from models.interpreter import ENGINES, Model, ModelError
 from models.magnitude import WINDOW as MAGNITUDE_WINDOW
 from models.magnitude import StationMagnitude
-from models.picker import PICKER, WINDOW, Picker, normalise
+from models.picker import PICKER, WINDOW, Picker, compress
 
 ROUNDS, WINDOWS = 40, 8  # each model judges 8 windows, then the next one does
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +70,7 @@ def measure(engine: str, peers: list[Path]) -> dict[str, Row]:
 
 def _ours(engine: str, windows: NDArray[np.float32]) -> dict[str, Call]:
     model = Model(PICKER, engine)
-    ready = [normalise(window)[None] for window in windows]
+    ready = [compress(window)[None] for window in windows]
     motion = FirstMotion(engine=engine)
     magnitude = StationMagnitude(engine=engine)
     parent = Picker(MODELS / "picker_float.tflite", engine)

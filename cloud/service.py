@@ -91,13 +91,11 @@ class CloudService:
         """
         wanted = set(stations)
 
-        async def settle() -> None:
-            while wanted - self.ingest.departed or self._changes or self._busy:
-                self._moved.clear()
-                await self._moved.wait()
-
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(settle(), timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while wanted - self.ingest.departed or self._changes or self._busy:
+                    self._moved.clear()
+                    await self._moved.wait()
         return wanted - self.ingest.departed
 
     async def finalise(self) -> list[Event]:
@@ -129,8 +127,9 @@ class CloudService:
 
     async def _association_loop(self) -> None:
         while True:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news.wait(), TICK_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._news.wait()
             self._news.clear()
             changes, self._changes = self._changes, []
             self._busy = True

@@ -22,10 +22,10 @@ from converters.augment import Floats, Generator, Stretch, render
 from converters.datasets import DatasetError, Record, read_records
 from converters.picker_card import CANDIDATES, picker_card
 from converters.picker_labels import APART, PHASES, SIGMA, TEACHER_LOWEST, gaussians, stretch
-from converters.quantise import to_float32, to_int8, write_artefact
+from converters.quantise import to_int8, write_artefact
 from converters.score_picker import Voted, compare, span_of, vote_all
-from converters.train_picker import LOSS_WEIGHTS, PARENT, build
-from converters.training import TrainingError, apart, fit, write_float
+from converters.train_picker import PARENT, build, cross_entropy, keep, representative, write_models
+from converters.training import TrainingError, apart, fit
 from models.card import MODELS, Card, Dataset, read_card, write_card
 from models.conditioning import RATE
 from models.peaks import find_peaks
@@ -35,13 +35,12 @@ LEARNING_RATES = {"last": 1e-3, "all": 3e-4, "new": 3e-3}  # new: a network that
 PATIENCE = 8  # epochs
 LITTLE = 10_000  # onsets, below which the statistics of normalisation layers stay the parent's
 MOST = 20_000  # stretches learnt from; 100 kB each
-REPRESENTATIVE = 400  # windows that show the quantiser the range of every activation
 VOTE_STRIDE = 1000  # samples between the windows of the parent's vote
 LEAD_S = 28.0  # of what may be put before a record, so that its onsets come late in a window
 TAIL_S = 32.0  # of a record after its last labelled arrival
 BLOCK_S, BETWEEN_S = 300.0, 30.0  # a continuous recording is cut into these, and they are apart
 ENOUGH = {"event": 20, "station": 10}  # of them to make folds of
-SMOKE_DATASET, SMOKE_WINDOWS = "simulator:24", 8
+SMOKE_DATASET = "simulator:24"
 
 Fold = Literal["train", "validation", "test"]
 CAVEATS = {
@@ -280,7 +279,7 @@ def retrain(
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATES[layers], args.epochs * args.steps, alpha=0.02
     )
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5), loss=_loss)
+    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-5), loss=cross_entropy)
     held_out = render(np.random.default_rng(args.seed), validation, 8 * args.batch)
     fit(
         model,
@@ -297,18 +296,6 @@ def retrain(
     return model
 
 
-def _loss(target: Any, probability: Any) -> Any:
-    """Cross-entropy where the target is a number; NaN leaves open what is right."""
-    from keras import ops
-
-    known = ops.logical_not(ops.isnan(target))
-    target = ops.where(known, target, 0.0)
-    probability = ops.clip(probability, 1e-6, 1 - 1e-6)
-    entropy = -target * ops.log(probability) - (1 - target) * ops.log(1 - probability)
-    weights = ops.convert_to_tensor(LOSS_WEIGHTS)
-    return ops.mean(ops.where(known, entropy, 0.0) * weights, axis=(1, 2))
-
-
 def choose_layers(model: Any, layers: str, freeze_statistics: bool) -> None:
     """Let only the last layer with weights learn, or all of them; a normalisation layer that
     does not learn keeps using its parent's statistics."""
@@ -319,29 +306,6 @@ def choose_layers(model: Any, layers: str, freeze_statistics: bool) -> None:
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         learns = layers != "last" or layer is weighted[-1]
         layer.trainable = learns and not (normalises and freeze_statistics)
-
-
-def keep(model: Any, file: Path) -> None:
-    """Keep a network to go on from, without its optimiser, which is twice as large."""
-    bare = type(model).from_config(model.get_config())
-    bare.set_weights(model.get_weights())
-    bare.save(file)
-
-
-def write_models(
-    model: Any, training: list[Stretch], args: argparse.Namespace, out: Path, described: Card
-) -> None:
-    """The int8 artefact and its float parent, each with its card."""
-    write_artefact(out, to_int8(model, representative(training, args)))
-    write_card(out, described)
-    beside = out.with_name(f"{out.stem}_float.tflite")
-    write_float(beside, to_float32(model, half_weights=True), described)
-
-
-def representative(training: list[Stretch], args: argparse.Namespace) -> Iterator[list[Floats]]:
-    count = SMOKE_WINDOWS if args.smoke else REPRESENTATIVE
-    windows, _ = render(np.random.default_rng(args.seed), training, count)
-    return ([window[None]] for window in windows)
 
 
 def artefact_of_parent(args: argparse.Namespace, parent: Any, training: list[Stretch]) -> Path:

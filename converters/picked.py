@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.datasets import Arrival, DatasetError, Record
-from converters.picker_labels import PHASES, TEACHER_DELAY, TEACHER_STRIDE
+from converters.picker_labels import PHASES, TEACHER_DELAYS, TEACHER_STRIDE
 from converters.teachers import RedPan
 from converters.voting import vote
 from models.conditioning import RATE
@@ -35,7 +35,7 @@ def picked(records: Iterable[Record], weights: Path, cache: Path) -> Iterator[Re
             np.save(file, votes.astype(np.float16))
         curves = np.load(file).astype(np.float32)
         arrivals = [
-            Arrival(phase, (at - TEACHER_DELAY[k]) / RATE - record.delay_s)
+            Arrival(phase, (at - TEACHER_DELAYS["redpan"][k]) / RATE - record.delay_s)
             for k, phase in enumerate(PHASES)
             for at, _ in find_peaks(curves[:, k], THRESHOLD)
         ]

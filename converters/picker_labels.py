@@ -35,7 +35,6 @@ PHASES: tuple[Phase, Phase] = ("P", "S")
 SIGMA = (10.0, 12.0)  # samples, P and S; width of the target on an onset
 # Samples, P and S, by which a teacher trails analysts (ridgecrest_quiet and ncedc_stead).
 TEACHER_DELAYS = {"redpan": (1.0, 2.0), "phasenet": (0.0, 2.0)}
-TEACHER_DELAY = TEACHER_DELAYS["redpan"]
 TEACHER_STRIDE = 100  # samples
 TEACHER_LOWEST = 0.1  # lower peaks are no onsets
 APART = 100  # samples: a teacher's onset this close to an analyst's is the same one

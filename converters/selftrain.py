@@ -41,7 +41,7 @@ from converters.selftrain_scores import (
 )
 from converters.simulator import NetworkConfig, simulate
 from converters.teachers import RedPan
-from converters.train_picker import build
+from converters.train_picker import build, keep, write_models
 from converters.training import TrainingError, add_run_arguments, apart, write_float
 from models.card import Card, Dataset, card_path, write_card
 from models.picker import PICKER, Picker
@@ -203,8 +203,8 @@ def learn(
     what = f"{args.waveforms}, {args.source}, {parent}, {len(training)} samples"
     model = finetune.retrain(model, training, validation, begin, layers, what)
     described = picker_card(dict.fromkeys(PHASES, 0.3), {})
-    finetune.write_models(model, training, args, artefact, described)
-    finetune.keep(model, network_file)
+    write_models(model, training, args, artefact, described)
+    keep(model, network_file)
 
 
 def card(

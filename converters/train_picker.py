@@ -7,18 +7,19 @@ back, so that no layer runs at the full rate (0.5 ms per window on one x86 core)
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from converters.augment import Stretch, render
+from converters.augment import Floats, Stretch, render
 from converters.picker_card import complete_card, picker_card
 from converters.picker_labels import PHASES, Labels, synthetic_set, training_set, validation_set
 from converters.quantise import to_float32, to_int8, write_artefact
 from converters.training import add_common_arguments, apart, fit, write_float
-from models.card import MODELS, write_card, write_manifest
+from models.card import MODELS, Card, write_card, write_manifest
 from models.picker import PICKER, WINDOW
 
 PARENT = Path(__file__).with_name("picker.keras")  # from which fine-tuning begins
@@ -29,6 +30,7 @@ DILATIONS = (1, 2, 4)  # of the deepest level's convolutions: together they see 
 LOSS_WEIGHTS = (1.0, 1.0, 0.15)  # P, S, detection: it is everywhere, they are rare
 LEARNING_RATE = 3e-3
 REPRESENTATIVE = 500  # windows that show the quantiser the range of every activation
+SMOKE_WINDOWS = 8  # of them in a smoke run
 
 
 def build() -> Any:
@@ -80,12 +82,16 @@ def build() -> Any:
 
 
 def cross_entropy(target: Any, probability: Any) -> Any:
-    """Of each window, the classes weighted by `LOSS_WEIGHTS`."""
+    """Of each window, the classes weighted by `LOSS_WEIGHTS`; a target of NaN leaves open what is
+    right."""
     from keras import ops
 
+    known = ops.logical_not(ops.isnan(target))
+    target = ops.where(known, target, 0.0)
     probability = ops.clip(probability, 1e-6, 1 - 1e-6)
     entropy = -target * ops.log(probability) - (1 - target) * ops.log(1 - probability)
-    return ops.mean(entropy * ops.convert_to_tensor(LOSS_WEIGHTS), axis=(1, 2))
+    weights = ops.convert_to_tensor(LOSS_WEIGHTS)
+    return ops.mean(ops.where(known, entropy, 0.0) * weights, axis=(1, 2))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,17 +108,8 @@ def run(args: argparse.Namespace) -> int:
         # Before TensorFlow is loaded: tflite_runtime, which runs a teacher, fails beside it.
         training, validation = training_set(labels), validation_set(labels)
     model = train(training, validation, args)
-    rng = np.random.default_rng(args.seed)
-    windows, _ = render(rng, training, 8 if args.smoke else REPRESENTATIVE)
-    write_artefact(args.out, to_int8(model, ([window[None]] for window in windows)))
-    _keep(model, PARENT if args.out.parent == MODELS else args.out.with_suffix(".keras"))
-    card = picker_card(dict.fromkeys(PHASES, 0.3), {})
-    write_card(args.out, card)
-    parent = args.out.with_name(f"{args.out.stem}_float.tflite")
-    described = msgspec.structs.replace(
-        card, description=f"{card.description}; the float parent, its weights in float16"
-    )
-    write_float(parent, to_float32(model, half_weights=True), described)
+    write_models(model, training, args, args.out, picker_card(dict.fromkeys(PHASES, 0.3), {}))
+    keep(model, PARENT if args.out.parent == MODELS else args.out.with_suffix(".keras"))
     if not args.smoke:
         apart(complete_card, args.out, labels)
     if args.out.parent == MODELS:
@@ -120,9 +117,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _keep(model: Any, file: Path) -> None:
-    """Without the optimiser's state, which is twice as large as the network."""
-    bare = build()
+def write_models(
+    model: Any, training: list[Stretch], args: argparse.Namespace, out: Path, described: Card
+) -> None:
+    """The int8 artefact and its float parent, each with its card."""
+    write_artefact(out, to_int8(model, representative(training, args)))
+    write_card(out, described)
+    told = f"{described.description}; the float parent, its weights in float16"
+    beside = out.with_name(f"{out.stem}_float.tflite")
+    content = to_float32(model, half_weights=True)
+    write_float(beside, content, msgspec.structs.replace(described, description=told))
+
+
+def representative(training: list[Stretch], args: argparse.Namespace) -> Iterator[list[Floats]]:
+    """Windows that show the quantiser what the network will see."""
+    count = SMOKE_WINDOWS if args.smoke else REPRESENTATIVE
+    windows, _ = render(np.random.default_rng(args.seed), training, count)
+    return ([window[None]] for window in windows)
+
+
+def keep(model: Any, file: Path) -> None:
+    """Keep a network to go on from, without its optimiser, which is twice as large."""
+    bare = type(model).from_config(model.get_config())
     bare.set_weights(model.get_weights())
     bare.save(file)
 

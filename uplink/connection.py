@@ -159,8 +159,9 @@ class Connection:
         Raises UplinkError when the broker refuses (a wrong password, say) or after `timeout_s`.
         Attempts go on all the same.
         """
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._answered.wait()
         if not self.count:
             reason = self.trouble or f"no answer within {timeout_s:g} s"
             raise UplinkError(f"broker {self._address}: {reason}")

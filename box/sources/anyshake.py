@@ -142,7 +142,8 @@ class AnyShakeSource(LiveSource):
         deframer = (DeframerV3 if self._config.protocol == 3 else DeframerV1)(self.counters)
         while True:
             try:
-                data = await asyncio.wait_for(reader.read(1 << 16), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    data = await reader.read(1 << 16)
             except TimeoutError:
                 raise TimeoutError(f"silent for {timeout_s:g} s") from None
             arrival_ns = self._clock.now_ns()

@@ -109,7 +109,8 @@ class SeedLinkSource(LiveSource):
         while True:
             writer.write(session.outgoing())
             try:
-                data = await asyncio.wait_for(reader.read(1 << 16), config.keepalive_s)
+                async with asyncio.timeout(config.keepalive_s):
+                    data = await reader.read(1 << 16)
             except TimeoutError:
                 if self._clock.monotonic_ns() - heard_ns > config.timeout_s * NS:
                     raise TimeoutError(f"silent for {config.timeout_s:g} s") from None

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 
 from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.daemon import Box, load_models
+from box.daemon import Box
 from box.journal import Journal
 from box.pipeline import StationPipeline
 from box.sources.replay import in_time_order
-from box.stations import Station, simple_station
+from box.stations import Station
 from box.stretch import Models
 from converters.simulator import Simulation
 from ringbuffer.file import PAGE, SMALLEST, RingFile
@@ -84,18 +84,6 @@ class Bench:
         for packet in packets:
             self.now_ns = packet.end_ns
             self.box.take(packet)
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return load_models(PickingConfig())
-
-
-@pytest.fixture(scope="module")
-def station(simulation: Simulation) -> Station:
-    nearest = min(simulation.truth[1].arrivals, key=lambda a: a.distance_km).station_id
-    [found] = [s for s in simulation.stations if s.station_id == nearest]
-    return simple_station(found.station, dict.fromkeys(found.channels, found.sensitivity))
 
 
 @pytest.fixture(scope="module")

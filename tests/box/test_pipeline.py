@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.daemon import load_models
 from box.pipeline import StationPipeline
 from box.sources.replay import in_time_order
 from box.stations import Station, simple_station
@@ -19,19 +18,6 @@ from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Pick, PickFlag
 
 RING_S, REORDER_S = 60.0, 2.0
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return load_models(PickingConfig())
-
-
-@pytest.fixture(scope="module")
-def station(simulation: Simulation) -> Station:
-    """The one nearest to the second, larger earthquake."""
-    nearest = min(simulation.truth[1].arrivals, key=lambda a: a.distance_km).station_id
-    [found] = [s for s in simulation.stations if s.station_id == nearest]
-    return simple_station(found.station, dict.fromkeys(found.channels, found.sensitivity))
 
 
 @pytest.fixture
