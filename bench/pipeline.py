@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from box.assembly import load_models
 from box.channels import ChannelFeed
 from box.clock import ReplayClock
 from box.config import PickingConfig
-from box.daemon import load_models
 from box.network import REORDER_S, RING_S, Network
 from box.outcome import Cloud
 from box.sources.replay import SegmentSource, in_time_order

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from box.assembly import BUILT_IN, find_station, load_model
 from box.cli import OK, USAGE
 from box.config import BoxConfig
-from box.daemon import BUILT_IN, find_station, load_model
 from box.sources.opening import source_problems
 from box.stations import StationError
 from models.interpreter import ModelError

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from box.assembly import load_models
 from box.cli import BAD_ANSWER, OK, output_folder
 from box.clock import ReplayClock
 from box.config import PickingConfig
-from box.daemon import load_models
 from box.network import Network
 from box.outcome import Cloud
 from box.replay import speed

@@ -21,8 +21,8 @@ from typing import Any
 
 from box.clock import SystemClock
 from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.daemon import Box, birth
 from box.pipeline import StationPipeline
+from box.station_box import Box, birth
 from box.stations import Station
 from box.stretch import Models
 from ringbuffer.segment import NS, Segment

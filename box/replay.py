@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from box.assembly import load_models
 from box.cli import BAD_ANSWER, OK, UsageError, output_folder
 from box.clock import ReplayClock
 from box.config import PickingConfig
-from box.daemon import load_models
 from box.faults import inject, load_faults
 from box.network import Network
 from box.outcome import Cloud, cloud_is_installed, write_picks_only

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pymseed import DataEncoding, MS3Record, nslc2sourceid
 
+from box.assembly import load_models
 from box.config import PickingConfig
-from box.daemon import load_models
 from box.sources.live import LiveSource, Source
 from box.stations import Station, simple_station
 from box.stretch import Models

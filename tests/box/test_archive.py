@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import box.archive
 from box.archive import RECORD, Archive, day_file, encode
+from box.assembly import load_models
 from box.clock import ReplayClock
 from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.daemon import load_models
 from box.pipeline import StationPipeline
 from box.sources.miniseed import MiniSeedSource
 from box.sources.record import read_record

@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.daemon import Box
 from box.journal import Journal
 from box.pipeline import StationPipeline
 from box.sources.replay import in_time_order
+from box.station_box import Box
 from box.stations import Station
 from box.stretch import Models
 from converters.simulator import Simulation

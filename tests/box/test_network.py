@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from box.assembly import load_models
 from box.cli import BAD_ANSWER, OK, USAGE, UsageError, main
 from box.clock import ReplayClock
 from box.config import PickingConfig
-from box.daemon import load_models
 from box.network import Network
 from box.outcome import Cloud
 from box.sources.replay import SegmentSource

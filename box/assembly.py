@@ -1,0 +1,105 @@
+"""What a box is put together from, by its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from box.archive import Archive
+from box.clock import Clock
+from box.config import BoxConfig, PickingConfig, StationConfig
+from box.journal import Journal
+from box.pipeline import StationPipeline
+from box.sources.live import Source
+from box.station_box import Box, birth
+from box.stations import Station, StationError, load_stations
+from box.stretch import Models
+from models.fmp import FMP, FirstMotion
+from models.magnitude import MAGNITUDE, StationMagnitude
+from models.picker import PICKER, Picker
+from uplink.configuration import ConfigError
+from uplink.connection import BrokerAddress
+from uplink.outbox import Outbox
+from uplink.session import Session
+
+BUILT_IN: dict[str, tuple[Callable[[Path], Any], Path]] = {  # in the order of `Models`
+    "picker": (Picker, PICKER),
+    "first_motion": (FirstMotion, FMP),
+    "magnitude": (StationMagnitude, MAGNITUDE),
+}
+
+
+def load_models(picking: PickingConfig) -> Models:
+    """The models of a configuration. Raises ModelError for one that cannot be used."""
+    return Models(*(load_model(picking, field) for field in BUILT_IN))
+
+
+def load_model(picking: PickingConfig, field: str) -> Any:
+    """The model that a field of the configuration names, or the built-in one."""
+    kind, built_in = BUILT_IN[field]
+    return kind(Path(getattr(picking, field) or built_in))
+
+
+def find_station(config: StationConfig) -> Station:
+    """The station of a configuration, from its StationXML or from the configuration itself."""
+    if config.stationxml is not None:
+        stations, problems = load_stations(Path(config.stationxml))
+        if config.id not in stations:
+            raise StationError(
+                "\n".join([*problems, f"{config.stationxml}: {config.id} is not in it"])
+            )
+        return stations[config.id]
+    if config.latitude is None or config.longitude is None:
+        raise StationError(f"station.latitude, station.longitude: missing for {config.id}")
+    return Station(
+        config.id,
+        config.latitude,
+        config.longitude,
+        config.elevation_m,
+        sensitivity=config.sensitivity,
+    )
+
+
+def make_box(
+    config: StationConfig,
+    whole: BoxConfig,
+    sources: list[Source],
+    models: Models,
+    clock: Clock,
+    archive: Archive | None,
+    stack: ExitStack,
+) -> Box:
+    """The box of one station. `stack` will close what it has opened.
+
+    Raises StationError, ConfigError, OutboxError, BrokerURLError.
+    """
+    station = find_station(config)
+    channels = [c for source in sources for c in source.channels if c.startswith(config.id + ".")]
+    pipeline = StationPipeline(
+        station,
+        channels,
+        models,
+        whole.picking,
+        whole.trigger,
+        whole.clock,
+        whole.ring_s,
+        whole.reorder_s,
+    )
+    if not pipeline.components:
+        raise ConfigError([f"source: no channel of {config.id} to pick on"])
+    outbox = Outbox(Path(whole.data_dir) / f"{config.id}.outbox.sqlite")
+    stack.callback(outbox.close)
+    journal = Journal(
+        Path(whole.data_dir) / f"{config.id}.ring", whole.ring.size_mb << 20, outbox.position
+    )
+    stack.callback(journal.close)
+    session = Session(
+        BrokerAddress.parse(whole.broker.url),
+        config.id,
+        outbox,
+        birth=birth(station, channels, models),
+        now_ns=clock.now_ns,
+    )
+    return Box(pipeline, session, clock.now_ns, journal=journal, archive=archive)

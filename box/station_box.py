@@ -1,0 +1,148 @@
+"""One station's box: samples in, packets out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+
+import msgspec
+
+from box.archive import Archive
+from box.journal import Journal, pieces
+from box.pipeline import StationPipeline
+from box.sources.live import Source
+from box.stations import Station
+from box.stretch import Models
+from ringbuffer.segment import Segment
+from uplink.outbox import Kind, Packet
+from uplink.packets import (
+    Event,
+    Health,
+    Pick,
+    PickFlag,
+    Presence,
+    encode_event,
+    encode_json,
+    encode_pick,
+)
+from uplink.session import Session
+from uplink.topics import topic
+
+LATE_NS = 30_000_000_000  # after their arrival, samples are too old for a live alarm
+
+
+class Box:
+    """Takes segments, journals, archives and judges them, and publishes what is to be told."""
+
+    def __init__(
+        self,
+        pipeline: StationPipeline,
+        session: Session,
+        now_ns: Callable[[], int],
+        observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
+        journal: Journal | None = None,
+        archive: Archive | None = None,
+    ) -> None:
+        """observer: is shown the payload of each pick that goes out. journal: without one, what
+        was not told is lost with the process."""
+        self.pipeline = pipeline
+        self.session = session
+        self.station_id = pipeline.station.station_id
+        self._now_ns = now_ns
+        self._observer = observer
+        self.journal = journal
+        self._archive = archive
+
+    def take(self, segment: Segment) -> None:
+        """Digest a segment that has just arrived."""
+        arrived_ns = self._now_ns()
+        if self.journal is None:
+            self._publish(self.pipeline.feed(segment), arrived_ns)
+            return
+        for packet in pieces(segment):
+            position = self.journal.keep(packet, arrived_ns)
+            if self._archive is not None:
+                self._archive.put(packet)
+            self._publish(self.pipeline.feed(packet), arrived_ns, position)
+            self.journal.mark(self.pipeline, arrived_ns)
+
+    def resume(self) -> None:
+        """Go on where the process before this one was: tell what it had not yet told."""
+        if self.journal is None:
+            return
+        known = self.session.position
+        now_ns = self._now_ns()
+        for record, packet in self.journal.resume(self.pipeline, now_ns):
+            told = self.pipeline.feed(packet)
+            if record.seq > known:
+                late = now_ns - record.arrived_ns > LATE_NS
+                self._publish(told, record.arrived_ns, record.seq, late)
+
+    def finish(self) -> None:
+        """The stream has ended."""
+        now_ns = self._now_ns()
+        # Noted first: to settle a pick twice, in two ways, would be worse than not at all.
+        position = self.journal.finish(now_ns) if self.journal else 0
+        self._publish(self.pipeline.flush(), now_ns, position)
+
+    def report_health(self, sources: Iterable[Source] = ()) -> None:
+        """sources: those of this station, whose counters and troubles are told with it."""
+        now_ns = self._now_ns()
+        counters = self.pipeline.counters.as_dict()
+        notes = []
+        for source in sources:
+            counted = asdict(source.counters)
+            counters |= {f"{source.name} {name}": count for name, count in counted.items()}
+            notes += source.problems
+        stores = {"ring": self.journal, "archive": self._archive}
+        for name, store in stores.items():
+            if store is not None:
+                counters |= {f"{name} {key}": count for key, count in store.counters.items()}
+                notes += store.problems
+        health = Health(
+            time_ns=now_ns,
+            data_until_ns=self.pipeline.data_until_ns,
+            counters={k: v for k, v in counters.items() if v},
+            notes=notes,
+        )
+        name = topic(self.station_id, "health")
+        self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])
+
+    def _publish(
+        self, told: list[Pick | Event], arrived_ns: int, position: int = 0, late: bool = False
+    ) -> None:
+        """position: of the samples in the ring. late: these came too long ago for an alarm."""
+        if late:
+            told = [_historical(packet) for packet in told]
+        if told:
+            self.session.publish([self._pack(packet, arrived_ns) for packet in told], position)
+
+    def _pack(self, packet: Pick | Event, arrived_ns: int) -> Packet:
+        if isinstance(packet, Event):
+            name = topic(self.station_id, "event")
+            return Packet(name, encode_event(packet), Kind.EVENT, arrived_ns)
+        payload = encode_pick(packet)
+        self._observer(self.station_id, payload)
+        return Packet(topic(self.station_id, "pick"), payload, Kind.PICK, arrived_ns)
+
+
+def _historical(packet: Pick | Event) -> Pick | Event:
+    """Only picks can say so of themselves."""
+    if isinstance(packet, Event):
+        return packet
+    return msgspec.structs.replace(packet, flags=packet.flags | PickFlag.HISTORICAL)
+
+
+def birth(station: Station, channels: list[str], models: Models) -> Presence:
+    """What a box says of itself when it connects."""
+    return Presence(
+        online=True,
+        session=0,
+        latitude=station.latitude,
+        longitude=station.longitude,
+        elevation_m=station.elevation_m,
+        channels=channels,
+        version=version("diting-smart-box"),
+        models=models.hashes(),
+    )
