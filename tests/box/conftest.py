@@ -85,12 +85,12 @@ class Listening:
         self._came = asyncio.Event()
 
     async def __aenter__(self) -> Listening:
-        self._task = asyncio.create_task(self.source.run(self._take))
+        self.task = asyncio.create_task(self.source.run(self._take))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
     def _take(self, segment: Segment) -> None:
         self.segments.append(segment)
@@ -100,8 +100,8 @@ class Listening:
         """Let the loop turn until something is so; fails where the source has failed."""
         async with asyncio.timeout(30):
             while not true():
-                if self._task.done():
-                    self._task.result()
+                if self.task.done():
+                    self.task.result()
                 await asyncio.sleep(0.001)
 
     async def connected(self) -> None:

@@ -379,6 +379,33 @@ def test_a_line_that_is_dead_is_given_up_and_made_again(
     asyncio.run(run())
 
 
+def test_a_source_ends_when_told_to_even_as_data_come(
+    listening, hold, traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio.wait_for of Python 3.11 loses a cancellation that comes together with the data."""
+    opened: list[asyncio.StreamReader] = []
+    connect = asyncio.open_connection
+
+    async def remembered(*args: object, **options: object) -> object:
+        reader, writer = await connect(*args, **options)
+        opened.append(reader)
+        return reader, writer
+
+    monkeypatch.setattr(asyncio, "open_connection", remembered)
+
+    async def run() -> None:
+        async with Server(hold(traces)) as server:
+            async with listening(client(server, tmp_path, keepalive_s=60.0)) as heard:
+                await heard.connected()
+                await heard.until(lambda: opened[0]._waiter is not None)  # it has read all there is
+                opened[0].feed_data(b"S")
+                heard.task.cancel()
+                done, _ = await asyncio.wait({heard.task}, timeout=10)
+                assert done, "the cancellation was lost"
+
+    asyncio.run(run())
+
+
 def test_a_server_that_never_answers_keeps_no_other_source_waiting(
     listening, tmp_path: Path
 ) -> None:
