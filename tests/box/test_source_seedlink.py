@@ -394,14 +394,16 @@ def test_a_source_ends_when_told_to_even_as_data_come(
     monkeypatch.setattr(asyncio, "open_connection", remembered)
 
     async def run() -> None:
-        async with Server(hold(traces)) as server:
-            async with listening(client(server, tmp_path, keepalive_s=60.0)) as heard:
-                await heard.connected()
-                await heard.until(lambda: opened[0]._waiter is not None)  # it has read all there is
-                opened[0].feed_data(b"S")
-                heard.task.cancel()
-                done, _ = await asyncio.wait({heard.task}, timeout=10)
-                assert done, "the cancellation was lost"
+        async with (
+            Server(hold(traces)) as server,
+            listening(client(server, tmp_path, keepalive_s=60.0)) as heard,
+        ):
+            await heard.connected()
+            await heard.until(lambda: opened[0]._waiter is not None)  # it has read all there is
+            opened[0].feed_data(b"S")
+            heard.task.cancel()
+            done, _ = await asyncio.wait({heard.task}, timeout=10)
+            assert done, "the cancellation was lost"
 
     asyncio.run(run())
 
