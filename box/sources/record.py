@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 from fractions import Fraction
 from sys import intern
 from typing import Any, NamedTuple
@@ -9,12 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pymseed import NSTERROR, MiniSEEDError, MS3Record, sourceid2nslc
+from pymseed import NSTERROR, DataEncoding, MiniSEEDError, MS3Record, sourceid2nslc
 
 from ringbuffer.segment import Flag, Segment
 
 MAX_RATE = 10_000  # Hz; more is a damaged header
 _CALIBRATION, _TIME_QUESTIONABLE, _CLOCK_LOCKED = 1, 2, 4  # record flags, miniSEED 3
+_STEIM = (DataEncoding.STEIM1, DataEncoding.STEIM2)
+_BEGIN_OF_DATA = 44  # byte of a version 2 header that says where the data begin
 _DOUBTFUL_QUALITY = 50  # percent; 0 is what writers leave who know nothing of it
 
 
@@ -84,14 +88,30 @@ def read_header(record: MS3Record) -> Header | None:
 
 
 def read_samples(record: MS3Record) -> NDArray[np.int32]:
-    """Counts, int32, of an unpacked record. Raises RecordError for floats that are none."""
+    """Counts, int32, of an unpacked record. Raises RecordError for floats that are none, and
+    where what is compressed does not end with the sample that it says it does."""
     samples = np.array(record.np_datasamples)
+    if record.formatversion == 2 and record.encoding in _STEIM and len(samples):
+        last = _last_sample(record)
+        if last not in (0, samples[-1]):  # some writers leave it out
+            raise RecordError(f"damaged: ends with {samples[-1]}, not with {last}")
     if samples.dtype == np.int32:
         return samples
     counts = _whole(samples)
     if counts is None:
         raise RecordError(f"{samples.dtype} samples that are not whole counts: rejected")
     return counts
+
+
+def _last_sample(record: MS3Record) -> int:
+    """The last sample as Steim's first frame has it: the only checksum there is in version 2.
+    libmseed warns of it and goes on, though a flipped bit shifts all samples behind it."""
+    swapped = {"little": ">", "big": "<"}[sys.byteorder]
+    header, payload = (swapped if record.swapflag & swap else "=" for swap in (1, 2))
+    raw = record.record_mv
+    (begin,) = struct.unpack_from(f"{header}H", raw, _BEGIN_OF_DATA)
+    (last,) = struct.unpack_from(f"{payload}i", raw, begin + 8)
+    return int(last)
 
 
 def read_record(raw: bytes) -> tuple[Header, NDArray[np.int32]] | None:
