@@ -43,6 +43,12 @@ class Mosquitto:
         subprocess.run(["mosquitto_passwd", "-c", "-b", file, user, password], check=True)
         self._configure(f"allow_anonymous false\npassword_file {file}")
 
+    def restrict(self, *rules: str) -> None:
+        """Let anyone do no more than this (lines of mosquitto's acl_file), from the next start."""
+        file = self._folder / "acl"
+        file.write_text("\n".join(rules) + "\n")
+        self._configure(f"allow_anonymous true\nacl_file {file}")
+
     def start(self) -> None:
         """Start, and wait until it accepts connections."""
         with (self._folder / "mosquitto.log").open("ab") as log:

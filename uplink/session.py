@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiomqtt
 import msgspec
 
 from uplink.connection import BrokerAddress, Connection
 from uplink.outbox import Outbox, Packet
-from uplink.packets import Presence, encode_json
-from uplink.topics import topic
+from uplink.packets import PacketError, Presence, decode_presence, encode_json
+from uplink.topics import parse, topic
+
+_log = logging.getLogger(__name__)
+MOST_WAITING = 1000  # messages from the broker that wait to be handled; further ones are lost
+LAST_SESSION = 2**52  # far beyond any clock: a greater number in a presence is nonsense
+
+
+class Subscription(NamedTuple):
+    """What is done with messages of one kind that are sent to this station.
+
+    The subscription is of QoS 1 and made anew with each connection; the broker keeps nothing
+    meanwhile, so that what has to reach a box that is away is published retained. A message may
+    come twice.
+    """
+
+    handle: Callable[[bytes, bool], None]  # payload, and whether it is retained; must not block.
+    # PacketError is told in the log and forgotten; anything else that it raises ends the session
+    most_bytes: int = 65_536  # longer payloads are refused unread
 
 
 class Session:
@@ -37,9 +55,11 @@ class Session:
         *,
         birth: Presence,
         now_ns: Callable[[], int],
+        subscriptions: Mapping[str, Subscription] | None = None,
         acknowledged: Callable[[Packet, int], None] = lambda packet, time_ns: None,
         in_flight: int = 16,
         timeout_s: float = 10.0,
+        client_id: str = "",
         random: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -47,9 +67,11 @@ class Session:
         Args:
             birth: what the box says of itself; `online` and `session` are filled in here.
             now_ns: the box's clock.
+            subscriptions: what this station listens to, by kind ("config/desired").
             acknowledged: called with each packet and the time of the broker's acknowledgement.
             in_flight: packets on their way at most, before the first is acknowledged.
             timeout_s: without an acknowledgement for so long, the connection is given up.
+            client_id: for the broker; by default the station's own.
             random, sleep: of the backoff.
         """
         self.connection = Connection(address, random or Random(), sleep)
@@ -58,9 +80,11 @@ class Session:
         self._outbox = outbox
         self._birth = birth
         self._now_ns = now_ns
+        self._subscriptions = dict(subscriptions or {})
         self._acknowledged = acknowledged
         self._in_flight = in_flight
         self._timeout_s = timeout_s
+        self._client_id = client_id or f"diting-{station_id}"
         self._wake = asyncio.Event()  # there is something to do for the publishing loop
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +93,10 @@ class Session:
     def position(self) -> int:
         """The last position that was published. Raises OutboxError."""
         return self._outbox.position
+
+    def subscribe(self, kind: str, subscription: Subscription) -> None:
+        """Listen to one more kind of message, from the next connection on: call before `start`."""
+        self._subscriptions[kind] = subscription
 
     def publish(self, packets: Iterable[Packet], position: int = 0) -> list[int]:
         """Put packets in the outbox, to be sent from there. Returns their `seq`.
@@ -121,13 +149,14 @@ class Session:
     def _client(self) -> aiomqtt.Client:
         self._number = self._outbox.next_session(self._now_ns() // 1_000_000_000)
         client = self._address.client(
-            f"diting-{self._station_id}",
+            self._client_id,
             will=aiomqtt.Will(**self._presence(online=False)),
             timeout=self._timeout_s,
             keepalive=30,
-            max_inflight_messages=self._in_flight + 1,  # and a goodbye
+            max_inflight_messages=self._in_flight + 2,  # and a birth or a goodbye
+            max_queued_incoming_messages=MOST_WAITING,
         )
-        client.pending_calls_threshold = self._in_flight + 1
+        client.pending_calls_threshold = self._in_flight + 2
         return client
 
     def _presence(self, *, online: bool) -> dict[str, Any]:
@@ -139,6 +168,7 @@ class Session:
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         """Publish until told to stop. Raises MqttError when the connection is lost."""
+        await self._subscribe(client)
         await client.publish(**self._presence(online=True))
         self.connection.established()
         loops = [
@@ -157,9 +187,41 @@ class Session:
             with suppress(aiomqtt.MqttError):
                 await client.publish(**self._presence(online=False), timeout=1.0)
 
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        """Picks go out even where the broker lets nothing in."""
+        kinds = ["presence", *self._subscriptions]
+        codes = await client.subscribe([(topic(self._station_id, kind), 1) for kind in kinds])
+        for kind, code in zip(kinds, codes, strict=False):
+            number: Any = getattr(code, "value", code)
+            if number >= 0x80:
+                _log.warning("broker %s: refuses the subscription to %s", self._address, kind)
+
     async def _receive_loop(self, client: aiomqtt.Client) -> None:
-        async for _ in client.messages:  # nothing is subscribed; ends with the connection
-            pass
+        async for message in client.messages:  # ends with the connection
+            _, kind = parse(message.topic.value) or ("", "")
+            payload = bytes(message.payload)
+            try:
+                if kind == "presence":
+                    await self._own_presence(client, decode_presence(payload), message.retain)
+                elif (subscription := self._subscriptions.get(kind)) is not None:
+                    if len(payload) > subscription.most_bytes:
+                        raise PacketError(f"{kind}: {len(payload)} bytes")
+                    subscription.handle(payload, message.retain)
+            except PacketError as error:
+                _log.warning("%s: refused: %s", self._station_id, error)
+
+    async def _own_presence(self, client: aiomqtt.Client, said: Presence, retained: bool) -> None:
+        """Contradict what is wrong in what the broker tells of us, as Sparkplug B has it.
+
+        The Will of a connection that was replaced may come late and overwrite the birth message.
+        And where the outbox was lost while the clock was wrong, the numbers began anew below
+        those that the cloud has seen: then it's for a connection with a greater one.
+        """
+        if self._number < said.session <= LAST_SESSION:
+            self._outbox.next_session(said.session)
+            raise aiomqtt.MqttError(f"session {self._number} is older than {said.session}")
+        if not retained and not said.online and not self._stopping:
+            await client.publish(**self._presence(online=True))
 
     async def _publish_loop(self, client: aiomqtt.Client) -> None:
         flying: dict[asyncio.Task[int], Packet] = {}

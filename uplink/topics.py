@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 
 ROOT = "diting/v1"
-KINDS = ("pick", "event", "health", "presence", "config/desired", "config/reported")
+KINDS = (
+    *("pick", "event", "health", "presence", "watermark"),
+    *("config/desired", "config/reported"),
+    *("waveform/request", "waveform/data"),
+)
 
 # codes as FDSN source identifiers allow them, with lower case, which some private networks use
 _STATION = re.compile(r"([A-Za-z0-9_-]{1,8})\.([A-Za-z0-9_-]{1,8})")
