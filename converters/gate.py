@@ -47,7 +47,7 @@ def refusals(card: Figures, found: Figures) -> list[str]:
     for judged, figures in card.items():
         for name, promised in figures.items():
             value = found.get(judged, {}).get(name)
-            if value is None or _worse(name, promised, value):
+            if value is None or promised is None or _worse(name, promised, value):
                 lines.append(f"{judged}: {name} is {value}, card says {promised}")
     return lines
 

@@ -7,10 +7,10 @@ records what a network would publish of them, those of real ones what it can pub
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from cloud.travel_times import TravelTimes
 from cloud.velocity import VelocityModel
 from converters import sources
 from converters.datasets import DatasetError, Record, is_test_fold, nanoseconds, read_rows
+from converters.fields import FieldError, Row, number, text
 from converters.simulator import VELOCITY
 from converters.station_terms import station_terms
 from converters.synthetics import (
@@ -46,6 +47,7 @@ from models.magnitude import (
 from ringbuffer.segment import NS
 
 Floats = NDArray[np.float32]
+T = TypeVar("T")
 PHASES: tuple[Phase, ...] = ("P", "S")
 MARGIN = 50  # samples kept before the window, for picks that are early
 SETTLE = 6 * RATE  # samples of a simulated record before that, in which filters come to rest
@@ -224,8 +226,8 @@ def catalogued(
     records: of that folder, with arrivals; stations whose response is not known are left out.
     Raises DatasetError.
     """
-    events = read_rows(_only(folder, "events*.csv"))
-    stations = {row["station_id"]: row for row in read_rows(folder / "stations.csv")}
+    events = _read(_only(folder, "events*.csv"), _event)
+    stations = dict(_read(folder / "stations.csv", _station))
     tables = TravelTimes(velocity)
     for record in records:
         station = stations.get(record.station_id)
@@ -244,24 +246,68 @@ def catalogued(
             yield Shaking(
                 ground[first : first + MARGIN + WINDOW + MARGIN],
                 s_minus_p,
-                float(event["magnitude"]),
+                event.magnitude,
                 record.station_id,
-                event["time"],
+                event.name,
                 math.hypot(_epicentral_km(event, station), _height_km(event, station)),
             )
 
 
+class _Event(NamedTuple):
+    """An earthquake of the catalogue."""
+
+    name: str
+    time_ns: int
+    latitude: float
+    longitude: float
+    depth_km: float
+    magnitude: float
+
+
+class _Station(NamedTuple):
+    latitude: float
+    longitude: float
+    elevation_m: float
+
+
+def _read(file: Path, make: Callable[[Row], T]) -> list[T]:
+    """The rows of a table. Raises DatasetError, which names the row and the field."""
+    made = []
+    for row_number, row in enumerate(read_rows(file), 1):
+        try:
+            made.append(make(row))
+        except (FieldError, ValueError) as error:
+            raise DatasetError(f"{file}: row {row_number}: {error}") from None
+    return made
+
+
+def _event(row: Row) -> _Event:
+    names = ("latitude", "longitude", "depth_km", "magnitude")
+    time = text(row, "time")
+    return _Event(time, nanoseconds(time), *(_known(row, name) for name in names))
+
+
+def _station(row: Row) -> tuple[str, _Station]:
+    names = ("latitude", "longitude", "elevation_m")
+    return text(row, "station_id"), _Station(*(_known(row, name) for name in names))
+
+
+def _known(row: Row, column: str) -> float:
+    value = number(row, column)
+    if value is None:
+        raise FieldError(f"{column}: is missing")
+    return value
+
+
 def _onsets(
-    record: Record, station: dict[str, str], event: dict[str, str], tables: TravelTimes
+    record: Record, station: _Station, event: _Event, tables: TravelTimes
 ) -> dict[str, float | None]:
     """Seconds of the P and S picked nearest to where the catalogue has them, if within MATCH_S."""
     distance = _epicentral_km(event, station)
-    origin_s = (nanoseconds(event["time"]) - record.start_ns) / NS
+    origin_s = (event.time_ns - record.start_ns) / NS
     onsets: dict[str, float | None] = {}
     for phase in PHASES:
-        rays = tables.rays(
-            phase, distance, float(event["depth_km"]), float(station["elevation_m"]) / 1000
-        )
+        rays = tables.rays(phase, distance, event.depth_km, station.elevation_m / 1000)
         expected = origin_s + float(rays.time_s)
         picks = [a.seconds for a in record.arrivals if a.phase == phase]
         nearest = min(picks, key=lambda at: abs(at - expected), default=math.inf)
@@ -269,15 +315,14 @@ def _onsets(
     return onsets
 
 
-def _epicentral_km(event: dict[str, str], station: dict[str, str]) -> float:
-    names = ("latitude", "longitude")
-    places = [float(row[name]) for row in (event, station) for name in names]
+def _epicentral_km(event: _Event, station: _Station) -> float:
+    places = (event.latitude, event.longitude, station.latitude, station.longitude)
     return float(distance_azimuth(*places)[0])
 
 
-def _height_km(event: dict[str, str], station: dict[str, str]) -> float:
+def _height_km(event: _Event, station: _Station) -> float:
     """Of the station above the focus."""
-    return float(event["depth_km"]) + float(station["elevation_m"]) / 1000
+    return event.depth_km + station.elevation_m / 1000
 
 
 def rescaled(shakings: list[Shaking]) -> list[Shaking]:
@@ -325,7 +370,10 @@ def physical(folder: Path, record: Record) -> Floats | None:
     file = folder / "stationxml" / f"{record.station_id}.xml"
     if not file.is_file():
         return None
-    inventory = obspy.read_inventory(file)
+    try:
+        inventory = obspy.read_inventory(file)
+    except Exception as error:  # of whatever kind obspy finds that it cannot read
+        raise DatasetError(f"{file}: no StationXML: {' '.join(str(error).split())}") from None
     gains = []
     for channel in record.channels:
         try:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cloud.velocity import VelocityModel
+from converters.datasets import DatasetError, Record
 from converters.magnitude_data import (
     FEWEST,
     MAGNITUDES,
     MARGIN,
     Shaking,
     _rupture,
+    catalogued,
     is_held_out,
     make_examples,
+    physical,
     rescaled,
     simulated,
 )
@@ -113,3 +120,39 @@ def test_neither_a_station_nor_an_earthquake_of_the_test_fold_is_learnt_from() -
     events = [f"2019-07-07T07:{k:02}:00Z" for k in range(60)]
     held_out = [is_held_out(Shaking(quiet, None, 1.0, "CI.CCC", event)) for event in events]
     assert 3 < sum(held_out) < 25
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        ("stations.csv", "XX.A,1,2,high", r"stations\.csv: row 1: elevation_m: 'high'"),
+        ("stations.csv", "XX.A,1,,0", r"stations\.csv: row 1: longitude: is missing"),
+        ("events.csv", "2019-07-04T17:00:00Z,1,2,8,", r"events\.csv: row 1: magnitude: is missing"),
+        ("events.csv", "yesterday,1,2,8,3", r"events\.csv: row 1: .*yesterday"),
+    ],
+)
+def test_a_damaged_catalogue_is_told_by_file_row_and_field(
+    tmp_path: Path, file: str, line: str, said: str
+) -> None:
+    tables = {
+        "stations.csv": ["station_id,latitude,longitude,elevation_m", "XX.A,1,2,0"],
+        "events.csv": [
+            "time,latitude,longitude,depth_km,magnitude",
+            "2019-07-04T17:00:00Z,1,2,8,3",
+        ],
+    }
+    tables[file][1] = line
+    for name, lines in tables.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    with pytest.raises(DatasetError, match=said):
+        list(catalogued(tmp_path, [], VelocityModel.default()))
+
+
+def test_a_stationxml_that_is_none_is_told_and_not_taken_for_an_unknown_response(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "stationxml").mkdir()
+    (tmp_path / "stationxml" / "XX.A.xml").write_text("<nothing")
+    record = Record("a", "XX.A", 0, Fraction(100), np.zeros((10, 3)))
+    with pytest.raises(DatasetError, match=r"XX\.A\.xml: no StationXML"):
+        physical(tmp_path, record)
