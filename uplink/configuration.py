@@ -24,16 +24,29 @@ class ConfigError(ValueError):
 
 def load_config(path: Path, schema: type[T]) -> T:
     """Read and check a YAML file against a struct. Raises ConfigError with every mistake in it."""
+    data = read_yaml(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return convert(data, schema)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises ConfigError where it cannot be read or is none."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+
+
+def convert(data: Any, schema: type[T]) -> T:
+    """Plain data as a struct. Raises ConfigError with every mistake in them."""
     problems: list[str] = []
     config = _convert(data, schema, "", problems)
     if config is None:
-        raise ConfigError([f"{path}: {problem}" for problem in problems])
+        raise ConfigError(problems)
     return config
 
 
@@ -93,7 +106,7 @@ def _value(data: Any, kind: Any, where: str, problems: list[str]) -> Any:
         message = str(error).split(" - at `")[0]
         at = where if not inner else f"{where}{'' if inner[1][:1] == '[' else '.'}{inner[1]}"
         secret = where.rpartition(".")[2] in _SECRETS
-        got = "***" if secret else re.sub(r"//[^/@]*@", "//***@", repr(data))
+        got = "***" if secret else re.sub(r"//\S*@", "//***@", repr(data))
         problems.append(f"{at}: {message} (got {got})")
         return None
 
