@@ -31,6 +31,7 @@ COMMANDS = {
     "check": Command("box.check", "say what is wrong with a configuration, everything at once"),
     "associate": Command("cloud.associate", "events from a list of picks"),
     "mechanism": Command("cloud.mechanism_command", "focal mechanisms from first motions (HASH)"),
+    "seismicity": Command("cloud.seismicity_command", "completeness and b-values of a catalogue"),
     "convert": Command("converters.convert", "what others trained to int8 TFLite, with a card"),
     "evaluate": Command("converters.evaluate", "score a model on a labelled data set"),
     "train": Command("converters.train", "train a model and quantise it"),
