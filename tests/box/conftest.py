@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from pymseed import DataEncoding, MS3Record, nslc2sourceid
 
+from bench.emulators.miniseed import miniseed
 from box.assembly import load_models
 from box.config import ClockConfig, PickingConfig, TriggerConfig
 from box.pipeline import StationPipeline
@@ -39,16 +39,6 @@ def station(simulation: Simulation) -> Station:
     nearest = min(simulation.truth[1].arrivals, key=lambda a: a.distance_km).station_id
     [found] = [s for s in simulation.stations if s.station_id == nearest]
     return simple_station(found.station, dict.fromkeys(found.channels, found.sensitivity))
-
-
-def miniseed(segment: Segment, version: int = 2) -> list[bytes]:
-    """A segment as miniSEED records of 512 bytes at most."""
-    record = MS3Record(reclen=512, encoding=DataEncoding.STEIM2)
-    record.sourceid = nslc2sourceid(*segment.channel.split("."))
-    record.formatversion = version
-    record.starttime = segment.start_ns
-    record.samprate = float(segment.rate)
-    return list(record.generate(segment.samples, "i"))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import struct
-import tty
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -14,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from bench.emulators.anyshake import Explorer, frame_1, frame_3, frames_3
 from box.clock import ReplayClock
 from box.config import AnyShakeConfig
 from box.sources.anyshake import AnyShakeSource, StamperV3
@@ -25,50 +23,6 @@ from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
 
 MS = 1_000_000
 START_MS = 1_735_689_600_000
-KINDS = {2: 1, 3: 2, 4: 3}  # bytes per sample -> type in the configuration word
-
-
-def xor(data: bytes) -> int:
-    value = 0
-    for byte in data:
-        value ^= byte
-    return value
-
-
-def frame_3(
-    channels: dict[int, NDArray[np.int32]],
-    sent_ms: int,
-    interval_ms: int = 100,
-    rate: int = 100,
-    gnss: bool = True,
-    width: int = 4,
-) -> bytes:
-    """A frame of protocol 3 as the device sends it."""
-    configuration = (100, 200, 500, 1000).index(interval_ms) << 30
-    configuration |= (10, 20, 50, 100, 200, 250, 500, 1000).index(rate) << 27
-    configuration |= gnss << 26 | 0b11111
-    data = b""
-    for number, samples in sorted(channels.items()):
-        configuration |= KINDS[width] << (26 - 2 * number)
-        data += b"".join(int(v).to_bytes(width, "little", signed=True) for v in samples)
-    body = struct.pack("<QII", sent_ms, configuration, 0x12345678) + data
-    return b"\x01\xfe" + body + bytes([xor(body)]) + b"\xef\x10"
-
-
-def frame_1(channels: list[NDArray[np.int32]]) -> bytes:
-    """A frame of protocol 1."""
-    data = [samples.astype("<i4").tobytes() for samples in channels]
-    return b"\xfc\x1b" + b"".join(data) + bytes(map(xor, data)) + b"\x00"
-
-
-def frames_3(traces: list[Segment], **options: object) -> list[bytes]:
-    """A recording as frames of 100 ms."""
-    frames = []
-    for first in range(0, len(traces[0].samples), 10):
-        parts = {n: t.samples[first : first + 10] for n, t in enumerate(traces, 1)}
-        sent_ms = traces[0].time_ns(first + 10) // MS
-        frames.append(frame_3(parts, sent_ms, **options))
-    return frames
 
 
 def noise(seconds: int = 30) -> list[Segment]:
@@ -222,28 +176,6 @@ def test_a_device_that_restarts_without_gnss_begins_a_new_stretch(restart_ms: in
     assert len(stamped) == 200
     expected = [START_MS * MS + later + 100 * MS * n for later in (0, 60 * NS) for n in range(100)]
     assert [s.start_ns for s in stamped] == expected
-
-
-class Explorer:
-    """The device on a pseudo-terminal, behind a path as udev would make it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.plug_in()
-
-    def plug_in(self) -> None:
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(slave))
-        self._slave = slave  # kept, or the terminal would be gone before somebody opens it
-
-    def unplug(self) -> None:
-        os.close(self._slave)
-        os.close(self._master)
-
-    def write(self, data: bytes) -> None:
-        assert os.write(self._master, data) == len(data)
 
 
 class HostClock(ReplayClock):

@@ -6,11 +6,7 @@ import asyncio
 import json
 import shutil
 import ssl
-import struct
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -19,156 +15,16 @@ from random import Random
 import numpy as np
 import pytest
 
+from bench.emulators.seedlink import Server, hold
 from box.clock import ReplayClock, SystemClock
 from box.config import SeedLinkConfig, ShakeConfig
 from box.sources.positions import Positions
-from box.sources.record import read_record
 from box.sources.seedlink import SeedLinkSource
 from box.sources.shake import ShakeSource
 from ringbuffer.segment import NS, Flag, Segment
 
 START = 1_562_259_000 * NS
 CHANNELS = [f"CI.CLC..HH{c}" for c in "ZNE"]
-
-
-@dataclass
-class Held:
-    """A record in the server's buffer."""
-
-    sequence: int
-    channel: str
-    end_ns: int
-    payload: bytes
-
-
-@dataclass
-class Server:
-    """What a SeedLink server is, as far as a client can tell.
-
-    held: what it has of its stations, in the order in which it came
-    cut_after: hang up after so many packets, the first time
-    answers: to commands that it does not answer with OK
-    """
-
-    held: list[Held]
-    protocols: tuple[int, ...] = (3,)
-    cut_after: int | None = None
-    answers: dict[str, str] = field(default_factory=dict)
-    answers_info: bool = True
-    context: ssl.SSLContext | None = None
-    heard: list[str] = field(default_factory=list)
-    connections: int = 0
-    port: int = 1
-
-    async def __aenter__(self) -> Server:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        protocol = 3
-        wanted: dict[str, tuple[set[str], list[Held]]] = {}
-        station = ""
-        try:
-            while line := (await reader.readline()).decode().strip():
-                self.heard.append(line)
-                word, *rest = line.split()
-                if word == "HELLO":
-                    offers = " ".join(f"SLPROTO:{p}.0" for p in self.protocols)
-                    writer.write(f"SeedLink v3.1 (test) :: {offers}\r\nnowhere\r\n".encode())
-                    continue
-                if word == "INFO":
-                    if self.answers_info:
-                        info = b"SLINFO *" + bytes(512)
-                        writer.write(info if protocol == 3 else _packet_4(0, b"JI", b"", b"{}"))
-                    continue
-                if word == "END":
-                    await self._send(writer, protocol, wanted)
-                    continue
-                if line not in self.answers:
-                    if word == "SLPROTO":
-                        protocol = int(rest[0][0])
-                    elif word == "STATION":
-                        parts = rest[0].split("_") if protocol == 4 else rest[::-1]
-                        station = ".".join(parts)
-                        wanted[station] = set(), []
-                    elif word == "SELECT":
-                        code = rest[0].removesuffix(".D").replace("_", "")
-                        wanted[station][0].add(code)
-                    elif word in ("DATA", "TIME"):
-                        held = [h for h in self.held if h.channel.startswith(station + ".")]
-                        wanted[station] = wanted[station][0], self._from(held, protocol, word, rest)
-                writer.write(f"{self.answers.get(line, 'OK')}\r\n".encode())
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    @staticmethod
-    def _from(held: list[Held], protocol: int, word: str, rest: list[str]) -> list[Held]:
-        """From which packet on: by sequence, in hexadecimal before protocol 4, or by time."""
-        if word == "TIME" or rest[:1] == ["ALL"]:
-            kind = "%Y,%m,%d,%H,%M,%S" if word == "TIME" else "%Y-%m-%dT%H:%M:%SZ"
-            since = datetime.strptime(rest[-1], kind).replace(tzinfo=UTC).timestamp()
-            return [h for h in held if h.end_ns > since * NS]
-        if not rest:
-            return held
-        first = int(rest[0], 10 if protocol == 4 else 16)
-        if protocol == 4:
-            return [h for h in held if h.sequence >= first]
-        sequences = [h.sequence & 0xFFFFFF for h in held]
-        return held[sequences.index(first) :] if first in sequences else []
-
-    async def _send(
-        self,
-        writer: asyncio.StreamWriter,
-        protocol: int,
-        wanted: dict[str, tuple[set[str], list[Held]]],
-    ) -> None:
-        chosen = [
-            (station, h)
-            for station, (codes, held) in wanted.items()
-            for h in held
-            if {h.channel[-3:], "".join(h.channel.split(".")[2:])} & codes
-        ]
-        for number, (station, h) in enumerate(chosen):
-            if number == self.cut_after:
-                self.cut_after = None
-                raise ConnectionResetError
-            if protocol == 4:
-                kind = b"3D" if h.payload.startswith(b"MS") else b"2D"
-                name = station.replace(".", "_").encode()
-                writer.write(_packet_4(h.sequence, kind, name, h.payload))
-            else:
-                writer.write(b"SL%06X" % (h.sequence & 0xFFFFFF) + h.payload)
-            await writer.drain()
-
-
-def _packet_4(sequence: int, kind: bytes, name: bytes, payload: bytes) -> bytes:
-    return struct.pack("<2s2sIQB", b"SE", kind, len(payload), sequence, len(name)) + name + payload
-
-
-@pytest.fixture
-def hold(records: Callable[..., list[bytes]]) -> Callable[..., list[Held]]:
-    """Segments -> what a server holds of them, in the order of the records' ends."""
-
-    def make(traces: list[Segment], first: int = 0xFFFFF8, version: int = 2) -> list[Held]:
-        found = []
-        for trace in traces:
-            begin = 0
-            for record in records(trace, version):
-                content = read_record(record)
-                assert content is not None
-                begin += len(content[1])
-                found.append((trace.time_ns(begin), trace.channel, record))
-        found.sort()
-        return [Held(first + n, channel, end, r) for n, (end, channel, r) in enumerate(found)]
-
-    return make
 
 
 @pytest.fixture
@@ -202,13 +58,13 @@ def assert_whole(segments: list[Segment], traces: list[Segment]) -> None:
 
 @pytest.mark.parametrize(("protocols", "version"), [((3,), 2), ((3, 4), 2), ((4,), 3)])
 def test_a_connection_that_is_cut_is_resumed_without_loss_or_repeat(
-    listening, hold, traces, tmp_path: Path, protocols: tuple[int, ...], version: int
+    listening, traces, tmp_path: Path, protocols: tuple[int, ...], version: int
 ) -> None:
     """Protocol 3's sequence numbers wrap on the way."""
 
     async def run() -> None:
         held = hold(traces, version=version)
-        async with Server(held, protocols, cut_after=13) as server:
+        async with Server(held, protocols, cuts=[13]) as server:
             source = client(server, tmp_path)
             async with listening(source) as heard:
                 await heard.until(lambda: len(heard.segments) == len(held))
@@ -223,9 +79,7 @@ def test_a_connection_that_is_cut_is_resumed_without_loss_or_repeat(
     asyncio.run(run())
 
 
-def test_a_new_process_goes_on_where_the_old_one_was(
-    listening, hold, traces, tmp_path: Path
-) -> None:
+def test_a_new_process_goes_on_where_the_old_one_was(listening, traces, tmp_path: Path) -> None:
     async def run() -> None:
         held = hold(traces)
         async with Server(held[:10]) as server:
@@ -241,7 +95,7 @@ def test_a_new_process_goes_on_where_the_old_one_was(
 
 @pytest.mark.parametrize("protocols", [(3,), (4,)])
 def test_another_server_is_asked_by_time_since_its_numbers_are_its_own(
-    listening, hold, traces, tmp_path: Path, protocols: tuple[int, ...]
+    listening, traces, tmp_path: Path, protocols: tuple[int, ...]
 ) -> None:
     async def run() -> None:
         async with (
@@ -272,7 +126,7 @@ def _indices(trace: Segment, part: Segment) -> range:
 
 
 def test_a_sequence_that_the_server_refuses_falls_back_and_is_told(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     async def run() -> None:
         held = hold(traces)
@@ -306,7 +160,7 @@ def test_a_file_of_positions_that_is_damaged_is_set_aside(tmp_path: Path) -> Non
 
 
 def test_what_a_power_cut_took_out_of_the_ring_is_asked_for_again(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     """The positions are on disk, the last seconds of the ring are not."""
 
@@ -341,7 +195,7 @@ def test_a_channel_that_died_long_ago_does_not_hold_back_the_others(tmp_path: Pa
 
 
 def test_a_file_that_cannot_be_written_does_not_stop_the_data(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     async def run() -> None:
         async with Server(hold(traces)) as server:
@@ -353,7 +207,7 @@ def test_a_file_that_cannot_be_written_does_not_stop_the_data(
 
 
 def test_a_silent_line_is_asked_for_a_sign_of_life_and_kept(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     async def run() -> None:
         async with Server(hold(traces), (3, 4)) as server:
@@ -366,9 +220,7 @@ def test_a_silent_line_is_asked_for_a_sign_of_life_and_kept(
     asyncio.run(run())
 
 
-def test_a_line_that_is_dead_is_given_up_and_made_again(
-    listening, hold, traces, tmp_path: Path
-) -> None:
+def test_a_line_that_is_dead_is_given_up_and_made_again(listening, traces, tmp_path: Path) -> None:
     async def run() -> None:
         async with Server(hold(traces), answers_info=False) as server:
             source = client(server, tmp_path, keepalive_s=0.01, timeout_s=0.05)
@@ -380,7 +232,7 @@ def test_a_line_that_is_dead_is_given_up_and_made_again(
 
 
 def test_a_source_ends_when_told_to_even_as_data_come(
-    listening, hold, traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listening, traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncio.wait_for of Python 3.11 loses a cancellation that comes together with the data."""
     opened: list[asyncio.StreamReader] = []
@@ -439,7 +291,7 @@ def test_a_server_that_never_answers_keeps_no_other_source_waiting(
     asyncio.run(run())
 
 
-def test_a_backlog_leaves_other_tasks_their_turn(listening, hold, traces, tmp_path: Path) -> None:
+def test_a_backlog_leaves_other_tasks_their_turn(listening, traces, tmp_path: Path) -> None:
     async def run() -> None:
         async with Server(hold(traces)) as server, listening(client(server, tmp_path)) as heard:
             seen = set()
@@ -462,7 +314,7 @@ def test_a_host_that_cannot_be_one_is_a_problem_not_the_end(listening, tmp_path:
 
 
 def test_damaged_records_are_counted_and_cost_only_themselves(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     async def run() -> None:
         held = hold(traces)
@@ -480,7 +332,7 @@ def test_damaged_records_are_counted_and_cost_only_themselves(
 
 
 def test_channels_that_nobody_asked_for_are_not_handed_on(
-    listening, hold, traces, tmp_path: Path
+    listening, traces, tmp_path: Path
 ) -> None:
     """A server that knows no empty location sends all of them."""
 
@@ -496,9 +348,7 @@ def test_channels_that_nobody_asked_for_are_not_handed_on(
     asyncio.run(run())
 
 
-def test_backfill_is_marked_so_that_it_raises_no_alarm(
-    listening, hold, traces, tmp_path: Path
-) -> None:
+def test_backfill_is_marked_so_that_it_raises_no_alarm(listening, traces, tmp_path: Path) -> None:
     class Now(ReplayClock):
         def now_ns(self) -> int:
             return START + 310 * NS
@@ -530,7 +380,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_a_password_travels_over_tls_and_a_wrong_one_is_never_shown(
-    listening, hold, traces, tmp_path: Path, certificate: Path
+    listening, traces, tmp_path: Path, certificate: Path
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, tmp_path / "key.pem")
@@ -556,11 +406,11 @@ def test_a_password_travels_over_tls_and_a_wrong_one_is_never_shown(
 
 
 def test_picks_are_those_of_a_replay_of_the_same_samples(
-    listening, hold, recording: list[Segment], settled_picks, replayed_picks, tmp_path: Path
+    listening, recording: list[Segment], settled_picks, replayed_picks, tmp_path: Path
 ) -> None:
     async def run() -> list[Segment]:
         held = hold(recording)
-        async with Server(held, (3, 4), cut_after=100) as server:
+        async with Server(held, (3, 4), cuts=[100]) as server:
             source = client(server, tmp_path, channels=[trace.channel for trace in recording])
             async with listening(source) as heard:
                 await heard.until(lambda: len(heard.segments) == len(held))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.emulators.shake import cast
 from box.clock import ReplayClock, SystemClock
 from box.config import ShakeConfig
 from box.sources.shake import ShakeSource, parse
@@ -19,17 +20,6 @@ from ringbuffer.ring import ChannelRing, Outcome
 from ringbuffer.segment import NS, Segment
 
 EXAMPLE = b"{'EHZ', 1582315130.292, 14168, 14927, 16112, 17537}"
-
-
-def cast(segment: Segment) -> list[bytes]:
-    """A segment as the instrument would cast it: 25 samples to a datagram."""
-    datagrams = []
-    for first in range(0, len(segment.samples), 25):
-        part = segment.cut(first, first + 25)
-        counts = ", ".join(map(str, part.samples))
-        time = f"{part.start_ns // NS}.{part.start_ns % NS:09d}".rstrip("0")
-        datagrams.append(f"{{'{part.channel[-3:]}', {time}, {counts}}}".encode())
-    return datagrams
 
 
 def source(**config: object) -> ShakeSource:
