@@ -7,8 +7,17 @@ commit would buy these seconds with the life of the SD card, and a box that star
 again what its ring still holds. A power cut can also bring back packets that were acknowledged:
 they are sent twice, and the cloud knows them by their id.
 
-Limits: `max_packets` and `max_bytes` of payload. At the limit the least important kind goes first,
-its oldest packet first (health before events before picks), and is counted in `dropped`.
+**Limits**: `max_packets`, `max_bytes` of payload, and an age for each kind (`Ages`).
+
+- At a limit in packets or bytes the least important kind goes first, its oldest packet first:
+  waveforms, then health, then events, then picks (`dropped`).
+- A packet older than its kind may become goes too (`expired`): health before picks again, whose
+  age is a year. Age counts from the packet that was put last, not from a clock, and no `put` takes
+  away more than `EXPIRE_AT_ONCE` packets: a clock that is wrong for a moment empties nothing.
+
+**Order**: `live` gives what was just made, by importance and then as it was made; `backlog` what
+has waited, by importance and then the newest first, since after an outage the last hour matters
+more than the first one.
 """
 
 from __future__ import annotations
@@ -19,6 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packet (
@@ -28,9 +38,21 @@ CREATE TABLE IF NOT EXISTS packet (
     payload BLOB NOT NULL,
     created_ns INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS least_important ON packet (kind DESC, seq);
+DROP INDEX IF EXISTS least_important;  -- of an outbox of before there were ages
+CREATE INDEX IF NOT EXISTS importance ON packet (kind DESC, created_ns);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+
+
+# A flipped bit can leave a database whole and a row nonsense, which would end each connection.
+_REMOVE_DAMAGED = """
+DELETE FROM packet WHERE kind NOT BETWEEN 0 AND 3 OR typeof(kind) != 'integer'
+    OR typeof(created_ns) != 'integer' OR typeof(payload) != 'blob'
+    OR typeof(topic) != 'text' OR topic GLOB '*[^!-~]*' OR topic GLOB '*[+#]*' OR topic = ''
+    OR instr(topic, char(0))
+"""
+EXPIRE_AT_ONCE = 10  # packets of a kind
+_DAY_NS = 86_400_000_000_000
 
 
 class OutboxError(RuntimeError):
@@ -43,6 +65,16 @@ class Kind(IntEnum):
     PICK = 0
     EVENT = 1
     HEALTH = 2
+    WAVEFORM = 3
+
+
+class Ages(NamedTuple):
+    """How many days a packet is kept that nobody takes over, by kind."""
+
+    pick: float = 365.0
+    event: float = 90.0
+    health: float = 7.0
+    waveform: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +89,30 @@ class Packet:
 
 
 class Outbox:
-    """Packets in the order in which they were put. Calls take some 50 µs: fit for an event loop.
+    """Packets that are to be sent. Calls take some 50 µs: fit for an event loop.
 
     A file that is not a database any more is moved aside to `NAME.corrupt` (the last one is kept)
     and the queue starts empty: `set_aside` says so. A second process on the same file is refused.
     """
 
     def __init__(
-        self, path: Path, *, max_packets: int = 100_000, max_bytes: int = 16 << 20
+        self,
+        path: Path,
+        *,
+        max_packets: int = 100_000,
+        max_bytes: int = 16 << 20,
+        ages: Ages = Ages(),  # noqa: B008 - it cannot be changed
     ) -> None:
         """Open or create the file. Raises OutboxError."""
         self.path = path
         self.dropped = 0  # packets lost to the limits since opening
+        self.expired = 0  # packets that nobody took over in time, since opening
+        self.damaged = 0  # packets in the file that could not have been sent
         self.set_aside: Path | None = None
         self._count = self._bytes = 0
         self._limits = (max_packets, max_bytes)
+        self._ages_ns = [int(days * _DAY_NS) for days in ages]
+        self._counts = [0] * len(Kind)
         try:
             self._db = self._open()
         except sqlite3.OperationalError as error:  # locked, no such folder, read-only, disk full
@@ -86,6 +127,18 @@ class Outbox:
         return self._count
 
     @property
+    def size(self) -> int:
+        """Bytes of all payloads."""
+        return self._bytes
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the packet that was put first was made. Raises OutboxError."""
+        with self._transaction():
+            row = self._db.execute("SELECT created_ns FROM packet ORDER BY seq LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    @property
     def position(self) -> int:
         """The greatest `position` of all that was put, 0 at first. Raises OutboxError."""
         with self._transaction():
@@ -98,6 +151,7 @@ class Outbox:
         position: place in the box's ring of the samples from which they came.
         """
         seqs = []
+        now_ns = 0
         with self._transaction():
             if position:
                 self._db.execute(
@@ -111,18 +165,41 @@ class Outbox:
                     (p.kind, p.topic, p.payload, p.created_ns),
                 )
                 seqs.append(cursor.lastrowid or 0)
+                self._counts[p.kind] += 1
                 self._count += 1
                 self._bytes += len(p.payload)
+                now_ns = max(now_ns, p.created_ns)
+            self._expire(now_ns)
             self._keep_limits()
         return seqs
 
     def pending(self, after: int = 0, limit: int = 100) -> list[Packet]:
-        """The oldest packets behind `after`, in order. Raises OutboxError."""
+        """The packets put after `after`, in order. Raises OutboxError."""
+        return self._select("seq > ? ORDER BY seq", after, limit)
+
+    def live(self, kind: Kind, since_ns: int, limit: int) -> list[Packet]:
+        """Packets of a kind that were made since then, the oldest first. Raises OutboxError."""
+        if not self._counts[kind]:
+            return []
+        return self._select(
+            f"kind = {kind:d} AND created_ns >= ? ORDER BY created_ns, seq", since_ns, limit
+        )
+
+    def backlog(self, kind: Kind, before_ns: int, limit: int) -> list[Packet]:
+        """Packets of a kind that were made before, the newest first. Raises OutboxError."""
+        if not self._counts[kind]:
+            return []
+        return self._select(
+            f"kind = {kind:d} AND created_ns < ? ORDER BY created_ns DESC, seq DESC",
+            before_ns,
+            limit,
+        )
+
+    def _select(self, where: str, value: int, limit: int) -> list[Packet]:
         with self._transaction():
             rows = self._db.execute(
-                "SELECT topic, payload, kind, created_ns, seq FROM packet WHERE seq > ?"
-                " ORDER BY seq LIMIT ?",
-                (after, limit),
+                f"SELECT topic, payload, kind, created_ns, seq FROM packet WHERE {where} LIMIT ?",
+                (value, limit),
             ).fetchall()
         return [Packet(topic, data, Kind(kind), ns, seq) for topic, data, kind, ns, seq in rows]
 
@@ -158,12 +235,18 @@ class Outbox:
             raise OutboxError(f"{self.path}: {error}") from None
 
     def _recount(self) -> None:
-        self._count, self._bytes = self._db.execute(
-            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM packet"
-        ).fetchone()
+        rows = self._db.execute(
+            "SELECT kind, count(*), sum(length(payload)) FROM packet GROUP BY kind"
+        ).fetchall()
+        self._counts = [0] * len(Kind)
+        for kind, count, _ in rows:
+            self._counts[kind] = count
+        self._count = sum(self._counts)
+        self._bytes = sum(size for _, _, size in rows)
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0)
+        db.text_factory = lambda raw: raw.decode(errors="replace")
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("PRAGMA journal_mode=WAL")
@@ -172,6 +255,11 @@ class Outbox:
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             db.executescript(_SCHEMA)
+            (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                db.execute("REINDEX")
+            with db:
+                self.damaged = db.execute(_REMOVE_DAMAGED).rowcount
         except BaseException:
             db.close()
             raise
@@ -182,11 +270,21 @@ class Outbox:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         return self.path.replace(self.path.with_name(self.path.name + ".corrupt"))
 
+    def _expire(self, now_ns: int) -> None:
+        for kind, age_ns in zip(Kind, self._ages_ns, strict=True):
+            if self._counts[kind]:
+                old = self._db.execute(
+                    "SELECT seq FROM packet WHERE kind = ? AND created_ns < ?"
+                    " ORDER BY created_ns LIMIT ?",
+                    (kind, now_ns - age_ns, EXPIRE_AT_ONCE),
+                ).fetchall()
+                self.expired += self._delete([seq for (seq,) in old])
+
     def _keep_limits(self) -> None:
         max_packets, max_bytes = self._limits
         while self._count > max_packets or self._bytes > max_bytes:
             victims = self._db.execute(
-                "SELECT seq FROM packet ORDER BY kind DESC, seq LIMIT ?",
+                "SELECT seq FROM packet ORDER BY kind DESC, created_ns, seq LIMIT ?",
                 (max(1, self._count - max_packets),),
             ).fetchall()
             self.dropped += self._delete([seq for (seq,) in victims])
@@ -194,9 +292,10 @@ class Outbox:
     def _delete(self, seqs: Iterable[int]) -> int:
         before = self._count
         for seq in seqs:
-            row = self._db.execute("SELECT length(payload) FROM packet WHERE seq = ?", (seq,))
-            if (size := row.fetchone()) is not None:
+            row = self._db.execute("SELECT kind, length(payload) FROM packet WHERE seq = ?", (seq,))
+            if (found := row.fetchone()) is not None:
                 self._db.execute("DELETE FROM packet WHERE seq = ?", (seq,))
+                self._counts[found[0]] -= 1
                 self._count -= 1
-                self._bytes -= size[0]
+                self._bytes -= found[1]
         return before - self._count

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from uplink.outbox import Kind, Outbox, OutboxError, Packet
+from uplink.outbox import EXPIRE_AT_ONCE, Ages, Kind, Outbox, OutboxError, Packet
 
 # puts packets one by one and acknowledges every third, reporting each as soon as it is done
 WRITER = """
@@ -184,3 +185,118 @@ def test_session_numbers_grow_even_when_the_clock_or_the_file_is_lost(tmp_path: 
     outbox.close()
     assert Outbox(path).next_session(0) == 301
     assert Outbox(tmp_path / "fresh.sqlite").next_session(400) == 400
+
+
+DAY_NS = 86_400 * 10**9
+
+
+def test_waveforms_go_before_health_and_health_before_picks(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", max_bytes=12)
+    for kind in (Kind.PICK, Kind.WAVEFORM, Kind.HEALTH, Kind.PICK, Kind.WAVEFORM):
+        outbox.put([packet(int(kind), kind)])
+    assert payloads(outbox) == [Kind.PICK, Kind.HEALTH, Kind.PICK]
+    outbox.put([packet(Kind.EVENT, Kind.EVENT)])
+    assert payloads(outbox) == [Kind.PICK, Kind.PICK, Kind.EVENT]
+
+
+def test_health_grows_too_old_long_before_picks(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", ages=Ages(pick=30, event=20, health=2, waveform=1))
+    for kind in Kind:
+        outbox.put([Packet("t", b"%d" % kind, kind, created_ns=DAY_NS)])
+    left = []
+    for day in (2.5, 4.0, 25.0, 40.0):
+        outbox.put([Packet("t", b"9", Kind.PICK, created_ns=int(day * DAY_NS))])
+        left.append([n for n in payloads(outbox) if n != 9])
+    assert left == [[0, 1, 2], [0, 1], [0], []]
+    assert (outbox.expired, outbox.dropped) == (6, 0)  # these four, and the first two of the others
+    assert len(outbox) == 2
+
+
+def test_a_clock_that_is_wrong_for_a_moment_does_not_empty_the_outbox(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.put(Packet("t", b"%d" % n, created_ns=DAY_NS + n) for n in range(100))
+    outbox.put([Packet("t", b"100", created_ns=20 * 365 * DAY_NS)])
+    outbox.put([Packet("t", b"101", created_ns=DAY_NS + 101)])
+    assert payloads(outbox) == list(range(EXPIRE_AT_ONCE, 102))
+
+
+def test_what_was_just_made_comes_in_order_and_the_backlog_the_newest_first(
+    tmp_path: Path,
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.put(packet(n, Kind.PICK if n % 2 else Kind.HEALTH) for n in (1, 2, 3, 4, 5, 6, 7))
+
+    def numbers(packets: list[Packet]) -> list[int]:
+        return [p.created_ns for p in packets]
+
+    assert numbers(outbox.live(Kind.PICK, 4, 10)) == [5, 7]
+    assert numbers(outbox.live(Kind.HEALTH, 4, 10)) == [4, 6]
+    assert numbers(outbox.backlog(Kind.PICK, 4, 10)) == [3, 1]
+    assert numbers(outbox.backlog(Kind.PICK, 6, 2)) == [5, 3]
+    assert outbox.live(Kind.EVENT, 0, 10) == outbox.backlog(Kind.WAVEFORM, 99, 10) == []
+
+
+# as the version before this one made it
+FORMER = """
+CREATE TABLE packet (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,
+    topic TEXT NOT NULL, payload BLOB NOT NULL, created_ns INTEGER NOT NULL);
+CREATE INDEX least_important ON packet (kind DESC, seq);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT INTO packet (kind, topic, payload, created_ns) VALUES (0, 't', x'31', 5), (2, 't', x'32', 6);
+INSERT INTO counter VALUES ('position', 17), ('session', 41);
+"""
+
+
+def test_an_outbox_of_the_former_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    with sqlite3.connect(path) as db:
+        db.executescript(FORMER)
+    db.close()
+    outbox = Outbox(path)
+    assert (payloads(outbox), outbox.position, outbox.next_session(0)) == ([1, 2], 17, 42)
+    assert [p.seq for p in outbox.live(Kind.HEALTH, 0, 9)] == [2]
+    assert outbox.put([packet(3)]) == [3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "kind = 67",
+        "kind = x'00'",
+        "topic = 'a/#'",
+        "topic = ''",
+        "topic = CAST(x'64ff69' AS TEXT)",
+        "topic = 't' || char(0)",
+        "payload = 'text'",
+        "created_ns = 'x'",
+    ],
+)
+def test_a_row_that_a_flipped_bit_made_nonsense_goes_alone(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put(packet(n) for n in range(3))
+    outbox.close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE packet SET {change} WHERE seq = 2")
+    db.close()
+    outbox = Outbox(path)
+    assert (payloads(outbox), outbox.damaged, outbox.set_aside) == ([0, 2], 1, None)
+
+
+def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put(packet(n, Kind.PICK) for n in range(300, 600))
+    outbox.close()
+    with sqlite3.connect(path) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'importance'")
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    whole = bytearray(path.read_bytes())
+    place = whole.index((450).to_bytes(2, "big"), (page[0] - 1) * size)  # a time in the index
+    assert place < page[0] * size
+    whole[place] ^= 0x40
+    path.write_bytes(whole)
+    outbox = Outbox(path)
+    assert outbox.set_aside is None
+    assert [p.created_ns for p in outbox.live(Kind.PICK, 0, 999)] == list(range(300, 600))
