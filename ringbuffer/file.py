@@ -10,7 +10,9 @@ sequence number that grows by one, and a CRC-32 over all of it. Records never cr
 chunk is full, the one with the oldest records is written over from its beginning. Within a chunk
 only growing sequence numbers count, and only from an opening of the file that is not older than
 the last, so that what an earlier lap, or a power cut, left behind the newest record is no record.
-Samples are kept as differences, in 1, 2 or 4 bytes, whichever holds them all.
+Samples are kept as differences, in 1, 2 or 4 bytes, whichever holds them all. What is known of the
+clock takes 12 bytes in the records of sources that know it. Files of the first version, which had
+no place for that, are read and gone on with.
 
 **What survives.** Records are written into a shared memory map: `kill -9` loses nothing, and a
 record torn by it fails its CRC. A power cut loses what came since the last `sync`, in any pattern
@@ -41,7 +43,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ringbuffer.segment import Flag, Segment
+from ringbuffer.segment import NOTHING_KNOWN, ClockState, Flag, Segment
 
 PAGE = 4096
 CHUNKS = 1024  # at most: opening looks at each
@@ -51,13 +53,16 @@ SMALLEST = SMALLEST_CHUNK * FEWEST_CHUNKS  # bytes
 MOST_SAMPLES = 8000  # in one record, so that any record fits into any chunk
 MOST_NOTE = 32_000  # bytes
 
-_FILE_MAGIC = b"diting ring 1\n\0\0"
+_FILE_MAGIC = b"diting ring 2\n\0\0"
+_FILE_MAGIC_1 = b"diting ring 1\n\0\0"  # its records are ours without a clock
 _FILE = struct.Struct("<16sIII")  # magic, bytes per chunk, chunks, CRC of these
 _MAGIC = b"\xd1Rec"
 # magic, CRC of what follows, length in units of 8 bytes, number of samples (of bytes in a note),
 # opening, sequence number, arrival (ns), start (ns), rate (2), first sample, bytes per difference
-# (0: a note), flags, length of the channel's name
-_RECORD = struct.Struct("<4sIHHIqqqqqiBBBx")
+# (0: a note), flags, length of the channel's name, bytes between the name and the differences
+_RECORD = struct.Struct("<4sIHHIqqqqqiBBBB")
+_CLOCK = struct.Struct("<qI")  # time of the last lock (0: none known of), error (µs)
+_NO_ERROR = 0xFFFFFFFF  # nobody estimates it
 _UNCHECKED = 8  # bytes at the beginning of a record that its CRC does not cover
 _UNIT = 8
 
@@ -127,7 +132,9 @@ class RingFile:
         raw = os.pread(fd, _FILE.size, 0)
         if len(raw) == _FILE.size and crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]:
             magic, chunk, count, _ = _FILE.unpack(raw)
-            if magic == _FILE_MAGIC:
+            if magic in (_FILE_MAGIC, _FILE_MAGIC_1):
+                if magic != _FILE_MAGIC:
+                    self._write_head(fd, chunk, count)
                 return fd, chunk, count
         self.set_aside = self._move_aside()
         os.close(fd)
@@ -154,9 +161,7 @@ class RingFile:
         try:
             _lock(fd)
             _allocate(fd, PAGE + chunk * count)
-            head = _FILE.pack(_FILE_MAGIC, chunk, count, 0)[:-4]
-            os.pwrite(fd, head + struct.pack("<I", crc32(head)), 0)
-            os.fsync(fd)
+            self._write_head(fd, chunk, count)
             draft.rename(self.path)
             _sync_folder(self.path.parent)
         except OSError:
@@ -164,6 +169,12 @@ class RingFile:
             draft.unlink(missing_ok=True)
             raise
         return fd, chunk, count
+
+    @staticmethod
+    def _write_head(fd: int, chunk: int, count: int) -> None:
+        head = _FILE.pack(_FILE_MAGIC, chunk, count, 0)[:-4]
+        os.pwrite(fd, head + struct.pack("<I", crc32(head)), 0)
+        os.fsync(fd)
 
     def _move_aside(self) -> Path:
         """The last such file is kept, and only that: a card has no room for many."""
@@ -221,14 +232,18 @@ class RingFile:
         width, steps = _differences(segment.samples)
         name = segment.channel.encode()
         numbers = (segment.start_ns, segment.rate.numerator, segment.rate.denominator)
-        kind = (int(segment.samples[0]), width, int(segment.flags), len(name))
-        return self._append(count, arrived_ns, (*numbers, *kind), name + steps)
+        try:
+            clock = _pack_clock(segment.clock)
+        except struct.error as error:
+            raise ValueError(f"{segment.channel}: cannot be kept: clock: {error}") from None
+        kind = (int(segment.samples[0]), width, int(segment.flags), len(name), len(clock))
+        return self._append(count, arrived_ns, (*numbers, *kind), name + clock + steps)
 
     def append_note(self, note: bytes, arrived_ns: int) -> int:
         """Keep something between the packets. As `append`; at most `MOST_NOTE` bytes."""
         if len(note) > MOST_NOTE:
             raise ValueError(f"a note of {len(note)} bytes")
-        return self._append(len(note), arrived_ns, (0, 1, 1, 0, 0, 0, 0), note)
+        return self._append(len(note), arrived_ns, (0, 1, 1, 0, 0, 0, 0, 0), note)
 
     def _append(self, count: int, arrived_ns: int, fields: tuple[int, ...], body: bytes) -> int:
         if os.fstat(self._fd).st_size < self.size:  # to touch what is missing would be SIGBUS
@@ -311,17 +326,35 @@ def _whole(content: bytes, at: int, last: _Found) -> _Found | None:
 def _unpack(content: bytes, at: int) -> Record:
     fields = _RECORD.unpack_from(content, at)
     _, _, _, count, _, seq, arrived_ns, start_ns, numerator, denominator, *rest = fields
-    first, width, flags, name_length = rest
+    first, width, flags, name_length, clock_length = rest
     begin = at + _RECORD.size
     if not width:
         return Record(seq, arrived_ns, None, content[begin : begin + count])
     name = content[begin : begin + name_length].decode()
+    begin += name_length
+    clock = _unpack_clock(content[begin : begin + clock_length])
+    begin += clock_length
     samples = np.empty(count, np.int32)
     samples[0] = first
-    samples[1:] = np.frombuffer(content, f"<i{width}", count - 1, begin + name_length)
+    samples[1:] = np.frombuffer(content, f"<i{width}", count - 1, begin)
     samples = np.cumsum(samples, dtype=np.int32)  # wraps, as the differences did
     rate = Fraction(numerator, denominator)
-    return Record(seq, arrived_ns, Segment(name, start_ns, rate, samples, Flag(flags)), b"")
+    segment = Segment(name, start_ns, rate, samples, Flag(flags), clock)
+    return Record(seq, arrived_ns, segment, b"")
+
+
+def _pack_clock(clock: ClockState) -> bytes:
+    if clock == NOTHING_KNOWN:  # of most sources
+        return b""
+    error_us = _NO_ERROR if clock.error_us is None else min(clock.error_us, _NO_ERROR - 1)
+    return _CLOCK.pack(clock.locked_ns or 0, error_us)
+
+
+def _unpack_clock(packed: bytes) -> ClockState:
+    if len(packed) != _CLOCK.size:
+        return NOTHING_KNOWN
+    locked_ns, error_us = _CLOCK.unpack(packed)
+    return ClockState(None if error_us == _NO_ERROR else error_us, locked_ns or None)
 
 
 def _differences(samples: NDArray[np.int32]) -> tuple[int, bytes]:

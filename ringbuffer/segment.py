@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntFlag
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,22 @@ class Flag(IntFlag):
     TIME_STEP = 32  # the clock stepped just before this segment
 
 
+class ClockState(NamedTuple):
+    """What is known of the clock that timed a segment, besides whether it is locked: that is in
+    the flags. It stays the same from segment to segment while a clock runs free.
+
+    error_us: estimated standard error, at `locked_ns` where the clock is not locked now; None
+        where nobody estimates it
+    locked_ns: when it was locked last, by itself; None where it is locked, or no lock is known of
+    """
+
+    error_us: int | None = None
+    locked_ns: int | None = None
+
+
+NOTHING_KNOWN = ClockState()
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A gapless run of samples of one channel.
@@ -39,6 +56,12 @@ class Segment:
     rate: Fraction
     samples: NDArray[np.int32]
     flags: Flag = Flag.NONE
+    clock: ClockState = NOTHING_KNOWN
+
+    @property
+    def locked(self) -> bool:
+        """Whether the clock had a reference, as far as the source can tell."""
+        return not self.flags & Flag.CLOCK_UNLOCKED
 
     @property
     def end_ns(self) -> int:

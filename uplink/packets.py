@@ -18,6 +18,8 @@ MAX_PICK_BYTES = 48
 Phase = Literal["P", "S"]
 Polarity = Literal["up", "down", ""]
 Clarity = Literal["impulsive", "emergent", ""]
+_AGE_LEVELS = 42  # of the clock's age: not known, locked, and 40 of which each is ...
+_AGE_STEP = 1.6  # ... so many times the one before, from a second to three years
 _Packet = TypeVar("_Packet")
 # times end in 2116, so that no sum of a time and an offset leaves the 64 bits of a time stamp
 _Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -39,6 +41,7 @@ class PickFlag(IntFlag):
     INCOMPLETE = 32  # fewer than three components
     HISTORICAL = 64  # made from backfilled data
     NO_RESPONSE = 128  # no amplitude in physical units, hence no magnitude
+    TIME_STEP = 256  # the clock stepped just before it, or before its vote was complete
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     magnitude: float | None = None  # station magnitude
     magnitude_error: float | None = None  # its standard deviation
     clock_uncertainty_s: float = 0.0
+    clock_age_s: float | None = None  # since the clock's last lock, 0 while locked; None: not known
     channel: str = ""  # LOC.CHA of the vertical (P) or of the larger horizontal (S)
     flags: PickFlag = PickFlag.NONE
 
@@ -82,7 +86,8 @@ class _WirePick(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     clock_us: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     channel: Annotated[str, msgspec.Meta(max_length=6)]
     flags: Annotated[int, msgspec.Meta(ge=0, le=65535)]
-    clarity: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0  # older boxes do not send it
+    # clarity (0 to 2) and three times the level of the clock's age; older boxes do not send either
+    rest: Annotated[int, msgspec.Meta(ge=0, le=3 * _AGE_LEVELS - 1)] = 0
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -135,8 +140,20 @@ def _wire_pick(pick: Pick) -> _WirePick:
         round(min(1e6 * pick.clock_uncertainty_s, 2**32 - 1)),
         pick.channel,
         int(pick.flags),
-        _CLARITY.index(pick.clarity),
+        _CLARITY.index(pick.clarity) + 3 * _age_level(pick.clock_age_s),
     )
+
+
+def _age_level(age_s: float | None) -> int:
+    if age_s is None:
+        return 0
+    if age_s < 0.5:
+        return 1
+    return min(max(2, 2 + round(math.log(age_s, _AGE_STEP))), _AGE_LEVELS - 1)
+
+
+def _age_s(level: int) -> float | None:
+    return None if level == 0 else 0.0 if level == 1 else _AGE_STEP ** (level - 2)
 
 
 def decode_pick(payload: bytes) -> Pick:
@@ -151,11 +168,12 @@ def decode_pick(payload: bytes) -> Pick:
         spread=wire.spread / 127,
         polarity=_POLARITY[wire.polarity],
         polarity_probability=wire.polarity_probability / 127,
-        clarity=_CLARITY[wire.clarity],
+        clarity=_CLARITY[wire.rest % 3],
         amplitude_m_s=None if wire.amplitude is None else 10 ** (wire.amplitude / 1000),
         magnitude=None if wire.magnitude is None else wire.magnitude / 100,
         magnitude_error=None if wire.magnitude_error is None else wire.magnitude_error / 50,
         clock_uncertainty_s=wire.clock_us / 1e6,
+        clock_age_s=_age_s(wire.rest // 3),
         channel=wire.channel,
         flags=PickFlag(wire.flags),
     )
@@ -191,14 +209,50 @@ class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
     models: dict[str, str] = {}  # name -> SHA-256 of the artefact
 
 
+class System(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The computer and the daemon on it, in health. None: cannot be found out there."""
+
+    uptime_s: int = 0  # of the daemon
+    starts: int = 0  # of the daemon, ever
+    unclean: int = 0  # ends of it that nobody had asked for
+    last_end: str = ""  # how the daemon before this one ended
+    resident_mb: float | None = None  # memory of the daemon
+    available_mb: float | None = None  # memory that there still is
+    free_mb: dict[str, int] = {}  # folder that is written to -> space left
+    temperature_c: float | None = None  # of the hottest sensor
+    load: float | None = None  # average over a minute
+    late_p50_ms: float | None = None  # how late a timer fired since the last health
+    late_p99_ms: float | None = None
+    late_max_ms: float | None = None
+    versions: dict[str, str] = {}
+    models: dict[str, str] = {}  # name -> SHA-256 of the artefact
+
+
+class Uplink(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The way to the broker, in health."""
+
+    waiting: int = 0  # packets in the outbox
+    waiting_bytes: int = 0
+    oldest_s: int = 0  # age of the oldest of them
+    dropped: int = 0  # packets lost to the outbox's limits since the start
+    session: int = 0  # number of the connection, as in presence
+    connections: int = 0  # since the start
+    trouble: str = ""  # why the last attempt or connection ended
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the box says of itself every few minutes."""
+    """What the box says of itself every few minutes.
+
+    Readers pass over fields that they do not know, and do without those that an older box lacks.
+    """
 
     time_ns: _Time
     data_until_ns: _Time
     counters: dict[str, int] = {}
     clock_uncertainty_s: float = 0.0
     notes: list[str] = []
+    system: System | None = None
+    uplink: Uplink | None = None
 
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode

@@ -6,10 +6,12 @@ import errno
 import os
 import signal
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from random import Random
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -27,11 +29,17 @@ from ringbuffer.file import (
     RingError,
     RingFile,
 )
-from ringbuffer.segment import NS, Flag, Segment
+from ringbuffer.segment import NS, ClockState, Flag, Segment
 
 START = 1_562_259_000_003_000_000
 
 
+CLOCKS = (
+    ClockState(),
+    ClockState(error_us=10_000),
+    ClockState(locked_ns=START - 1),
+    ClockState(2**32 - 2, START - 86_400 * NS),
+)
 NOISE = np.random.default_rng(1).integers(-(2**31), 2**31, 5000).astype(np.int32)
 
 
@@ -46,6 +54,7 @@ def expected(number: int) -> Segment:
         (Fraction(100), Fraction(100, 3), Fraction(99_999, 1000))[number % 5 % 3],
         NOISE[first : first + count] >> shift,
         Flag(number % 64),
+        CLOCKS[number % 4],
     )
 
 
@@ -60,11 +69,12 @@ def check(records: list[Record]) -> list[int]:
     for record in records:
         segment, wanted = record.segment, expected(record.seq)
         assert segment is not None
-        assert (segment.channel, segment.start_ns, segment.rate, segment.flags) == (
+        assert (segment.channel, segment.start_ns, segment.rate, segment.flags, segment.clock) == (
             wanted.channel,
             wanted.start_ns,
             wanted.rate,
             wanted.flags,
+            wanted.clock,
         )
         assert np.array_equal(segment.samples, wanted.samples)
         assert record.arrived_ns == record.seq
@@ -85,6 +95,35 @@ def test_what_was_appended_is_read_in_order_of_arrival_and_again_after_opening(
     assert (again.newest, again.damaged, again.set_aside) == (300, 0, None)
     fill(again, 10)
     assert check(list(again.records())) == list(range(1, 311))
+
+
+def test_a_file_of_the_first_version_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    """Records had no place for a clock's state, and were else the same."""
+    path = tmp_path / "a.ring"
+    ring = RingFile(path, SMALLEST)
+    for number in range(4, 200, 4):  # none of whose clocks is known
+        ring.append(expected(number), 0)
+    ring.close()
+    content = bytearray(path.read_bytes())
+    head = content[:24].replace(b"ring 2", b"ring 1")
+    content[:28] = head + crc32(head).to_bytes(4, "little")
+    path.write_bytes(content)
+    again = RingFile(path, SMALLEST)
+    assert (again.newest, again.set_aside, again.damaged) == (49, None, 0)
+    again.append(expected(3), 0)
+    again.close()
+    *old, new = RingFile(path, SMALLEST).records()
+    assert [r.segment.start_ns for r in old] == [expected(n).start_ns for n in range(4, 200, 4)]
+    assert {r.segment.clock for r in old} == {ClockState()}
+    assert new.segment.clock == expected(3).clock
+    assert path.read_bytes().startswith(b"diting ring 2")  # the software before this leaves it
+
+
+@pytest.mark.parametrize("clock", [ClockState(-1), ClockState(locked_ns=2**63)])
+def test_a_clock_that_cannot_be_kept_is_refused(tmp_path: Path, clock: ClockState) -> None:
+    ring = RingFile(tmp_path / "a.ring", SMALLEST)
+    with pytest.raises(ValueError, match=r"XX\.ABC\..*clock"):
+        ring.append(replace(expected(1), clock=clock), 0)
 
 
 def test_the_oldest_chunk_gives_way_and_nothing_else_does(tmp_path: Path) -> None:

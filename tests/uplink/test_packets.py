@@ -39,6 +39,7 @@ picks = st.builds(
     magnitude=st.none() | st.floats(-10.0, 12.0),
     magnitude_error=st.none() | st.floats(0.0, 1e6),
     clock_uncertainty_s=st.floats(0.0, math.inf),
+    clock_age_s=st.none() | st.just(0.0) | st.floats(1.0, 9e7),
     channel=st.text("0123456789ABCHZNE.", max_size=6),
     flags=st.integers(0, 65535).map(PickFlag),
 )
@@ -58,6 +59,11 @@ def test_a_pick_survives_the_wire_in_at_most_48_bytes(pick: Pick) -> None:
     assert back.clock_uncertainty_s == pytest.approx(
         min(pick.clock_uncertainty_s, (2**32 - 1) / 1e6), abs=0.6e-6
     )
+    assert (back.clock_age_s is None) == (pick.clock_age_s is None)
+    assert (back.clock_age_s == 0) == (pick.clock_age_s == 0)
+    if pick.clock_age_s:
+        assert back.clock_age_s is not None
+        assert 0.77 < back.clock_age_s / pick.clock_age_s < 1.3
     assert (back.amplitude_m_s is None) == (pick.amplitude_m_s is None)
     if pick.amplitude_m_s is not None and back.amplitude_m_s is not None:
         assert back.amplitude_m_s == pytest.approx(pick.amplitude_m_s, rel=0.0012)
@@ -95,6 +101,16 @@ def test_what_the_packet_cannot_hold_is_refused_before_it_is_sent(fields: dict[s
     pick = Pick(**({"id": NOON, "phase": "P", "time_ns": NOON, "probability": 0.5} | fields))
     with pytest.raises(PacketError, match="pick"):
         packets.encode_pick(pick)
+
+
+@pytest.mark.parametrize("kept", [14, 15])
+def test_picks_of_older_boxes_are_read(kept: int) -> None:
+    """Those without a clarity, and those with one but without the age of the clock."""
+    pick = Pick(id=NOON, phase="P", time_ns=NOON, probability=0.5, clarity="emergent")
+    fields = msgspec.msgpack.decode(packets.encode_pick(pick))
+    back = packets.decode_pick(msgspec.msgpack.encode(fields[:kept]))
+    assert back.clarity == ("emergent" if kept == 15 else "")
+    assert back.clock_age_s is None
 
 
 @pytest.mark.parametrize("decode", DECODERS)
