@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from box.clock import Clock
+from box.sources.holes import Holes
 from ringbuffer.segment import NS, Segment
 from uplink.connection import backoff
 
@@ -32,8 +34,15 @@ class Counters:
     bad: int = 0  # frames, datagrams or records that were dropped as damaged
     resyncs: int = 0  # times that bytes were skipped to find the next frame
     gaps: int = 0  # times that a channel's samples did not begin where they had ended
+    missing: int = 0  # samples that have not come between those that have
     connections: int = 0
     latency_ms: int = 0  # of the newest segment: from the end of its last sample to its arrival
+
+
+def count_holes(segment: Segment, holes: Holes, counters: Counters) -> None:
+    """holes: of its channel."""
+    counters.gaps += not holes.joins(segment)
+    counters.missing += holes.take(segment)
 
 
 class Source(Protocol):
@@ -80,7 +89,7 @@ class LiveSource(ABC):
         self._sleep = sleep
         self._trouble = ""
         self._heard_ns = clock.monotonic_ns()
-        self._ends_ns: dict[str, int] = {}
+        self._holes: defaultdict[str, Holes] = defaultdict(Holes)  # by channel
 
     @abstractmethod
     async def connection(self, take: Take) -> None:
@@ -106,10 +115,7 @@ class LiveSource(ABC):
         counters = self.counters
         counters.latency_ms = (self._clock.now_ns() - segment.end_ns) // 1_000_000
         self._heard_ns = self._clock.monotonic_ns()
-        end_ns = self._ends_ns.get(segment.channel)
-        if end_ns is not None and abs(segment.start_ns - end_ns) * segment.rate * 2 > NS:
-            counters.gaps += 1
-        self._ends_ns[segment.channel] = segment.end_ns
+        count_holes(segment, self._holes[segment.channel], counters)
         take(segment)
 
     async def run(self, take: Take) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pymseed import MiniSEEDError, MS3Record
 
 from box.clock import ReplayClock
-from box.sources.live import Counters, Take
+from box.sources.holes import Holes
+from box.sources.live import Counters, Take, count_holes
 from box.sources.record import Header, RecordError, read_header, read_samples, reason
 from box.sources.replay import in_time_order, replay, within
 from ringbuffer.segment import Segment
@@ -102,8 +103,10 @@ class MiniSeedSource:
 
     async def run(self, take: Take) -> None:
         """Hand every packet to `take`, at the pace of the clock."""
+        holes: defaultdict[str, Holes] = defaultdict(Holes)
         async for segment in self.segments():
             self.counters.frames += 1
+            count_holes(segment, holes[segment.channel], self.counters)
             take(segment)
 
     def read(self, channel: str, start_ns: int, end_ns: int) -> list[Segment]:
@@ -117,6 +120,7 @@ class MiniSeedSource:
     def _complain(self, path: Path, problem: str) -> None:
         self._first_problem.setdefault(path, problem)
         self._n_problems[path] += 1
+        self.counters.bad += 1
 
     def _index(self, path: Path) -> None:
         try:
