@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from box.memory import FeedMemory, ratio
+from box.timing import ClockLog
 from box.trace import ConditionedTrace
 from models.conditioning import RATE, Conditioner
 from ringbuffer.ring import ChannelRing, Outcome, Position
@@ -54,6 +55,7 @@ class ChannelFeed:
         self._cursor_ns: int | None = None  # time of the next raw sample to condition
         self._next = 0  # its index on the trace's grid
         self._flagged: deque[Flagged] = deque(maxlen=1000)
+        self.clock = ClockLog()
 
     @classmethod
     def remembered(
@@ -87,7 +89,10 @@ class ChannelFeed:
         )
 
     def append(self, segment: Segment) -> Outcome:
-        return self.ring.append(segment)
+        outcome = self.ring.append(segment)
+        if outcome & Outcome.APPENDED:
+            self.clock.note(segment)
+        return outcome
 
     def flags_between(self, start_ns: int, end_ns: int) -> Flag:
         flags = Flag.NONE

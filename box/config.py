@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 import msgspec
@@ -146,10 +146,33 @@ class TriggerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ClockConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Uncertainty of the time stamps, carried in each pick."""
+    """Uncertainty of the time stamps, carried in each pick, and what is taken for a time at all."""
 
     locked_uncertainty_s: Annotated[float, Meta(ge=0)] = 0.001
-    unlocked_uncertainty_s: Annotated[float, Meta(ge=0)] = 0.5
+    unlocked_uncertainty_s: Annotated[float, Meta(ge=0)] = 0.5  # where no lock is known of
+    # Of a clock that runs free, since its last lock: quartz as it is in digitizers and computers is
+    # cut to 20 ppm at 25 degrees and off by as much again outdoors, 2.6 s a day together.
+    drift_ppm: Annotated[float, Meta(ge=0, le=1000)] = 30.0
+    # A live source with an earlier time has a clock that is not set (1970), or counts the weeks of
+    # GPS from a wrong rollover.
+    earliest_year: Annotated[int, Meta(ge=1970, le=2100)] = 2010
+
+
+class QualityConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What of a signal is taken for a fault: see box/quality.py and box/quarantine.py."""
+
+    # of the converter; where it is not known, clipping shows in flat tops alone
+    full_scale_counts: Annotated[int, Meta(gt=0, le=2**31)] | None = None
+    offset_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of full scale
+    # RMS of a second about its mean, below which it is dead: a converter finer than its noise has
+    # 1.5 counts at the least (63 channels near Ridgecrest, in two hours).
+    flat_counts: Annotated[float, Meta(ge=0)] = 0.3
+    stuck_s: Seconds | None = 10.0  # so long; null for a converter coarser than the noise
+    spikes_per_minute: Annotated[int, Meta(ge=1)] = 12
+    # Picks, told anew, of a station that shouts.
+    picks_per_minute: Annotated[int, Meta(ge=1)] = 60
+    picks_per_hour: Annotated[int, Meta(ge=1)] = 1500
+    quarantine_s: Annotated[float, Meta(ge=60)] = 600.0  # below both, until it is let out
 
 
 class RingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -167,6 +190,29 @@ class ArchiveConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_days: Annotated[int, Meta(ge=1, le=100_000)] = 60
 
 
+class SeedLinkServerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What the box records, given to whoever asks by SeedLink 3 or 4; nobody can write."""
+
+    host: str = "127.0.0.1"  # address to listen on
+    port: Annotated[int, Meta(ge=0, le=65535)] = 18000
+    allow: list[str] = msgspec.field(
+        default_factory=lambda: ["127.0.0.0/8", "::1"]
+    )  # networks and addresses of clients; everybody else is turned away
+    organization: Annotated[str, Meta(pattern=r"^[ -~]{1,80}$")] = "diting"
+    ring_mb: Annotated[int, Meta(ge=1, le=100_000)] = 64  # records kept per station, when it is made
+    max_clients: Annotated[int, Meta(ge=1, le=1000)] = 20
+    idle_s: Seconds = 300.0  # until a client that neither asks nor takes what it is sent is left
+
+    def __post_init__(self) -> None:
+        if not _is_address(self.host):
+            raise ValueError(f"host: {self.host!r} is not an IP address")
+        for network in self.allow:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"allow: {error}") from None
+
+
 class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting box CONFIG.yaml`."""
 
@@ -176,9 +222,14 @@ class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     data_dir: str = "/var/lib/diting"  # the outboxes and rings live here
     ring: RingConfig = msgspec.field(default_factory=RingConfig)
     archive: ArchiveConfig | None = None  # null: there is none
+    seedlink_server: SeedLinkServerConfig | None = None  # null: there is none
+    # What is recorded for these two waits for a record to be full, but not longer than this.
+    longest_record_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
     ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept in memory per channel
     reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0
+    silent_restart_s: Annotated[float, Meta(ge=60)] = 3600.0  # see box/watchdog.py
     picking: PickingConfig = msgspec.field(default_factory=PickingConfig)
     trigger: TriggerConfig = msgspec.field(default_factory=TriggerConfig)
     clock: ClockConfig = msgspec.field(default_factory=ClockConfig)
+    quality: QualityConfig = msgspec.field(default_factory=QualityConfig)

@@ -57,6 +57,7 @@ class StretchMemory(msgspec.Struct, frozen=True, array_like=True):
     onsets: list[OnsetMemory]
     trigger: TriggerState | None
     recent_ids: list[tuple[Phase, int]]
+    stepped: bool = False  # it began with a step of the clock
 
 
 def ratio(rate: Fraction) -> Ratio:

@@ -7,6 +7,7 @@ packets, to the bit, however fast they come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 
 import msgspec
@@ -19,6 +20,8 @@ from models.conditioning import MIN_RATE
 from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
 from uplink.packets import Event, Pick
+
+Settings = tuple[PickingConfig, TriggerConfig]
 
 
 class StationPipeline:
@@ -39,6 +42,7 @@ class StationPipeline:
         self.station = station
         self.components = choose_channels(channels)
         self.counters = Counters()
+        self.unjudged_s = 0.0  # of samples, over its channels, that came since the last stride
         self._setup = Setup(
             station,
             self.components,
@@ -50,11 +54,25 @@ class StationPipeline:
             reorder_s,
             self.counters,
         )
-        # Another pipeline tells the same only with the same models and settings.
-        tells = [models.hashes(), picking, trigger, ring_s, reorder_s]
+        # Another pipeline, with the same `settings`, tells the same only with these the same.
+        tells = [models.hashes(), ring_s, reorder_s]
         self.signature = sha256(msgspec.json.encode(tells)).hexdigest()[:16]
         self._stretch: Stretch | None = None
         self.stretches = 0  # begun so far
+
+    @property
+    def settings(self) -> Settings:
+        """What `reconfigure` changes."""
+        return self._setup.picking, self._setup.trigger
+
+    def reconfigure(self, picking: PickingConfig, trigger: TriggerConfig) -> None:
+        """Judge by other thresholds from the next stride on. Nothing is judged again or forgotten.
+
+        Models are not changed by this.
+        """
+        self._setup = replace(self._setup, picking=picking, trigger=trigger)
+        if self._stretch is not None:
+            self._stretch.reconfigure(self._setup)
 
     @property
     def data_until_ns(self) -> int:
@@ -67,21 +85,28 @@ class StationPipeline:
             self.counters.ignored += 1
             return []
         told: list[Pick | Event] = []
+        strides = self.counters.strides
+        self.unjudged_s += len(segment.samples) / segment.rate / len(self.components)
         if self._stretch is None:
             self._stretch = self._begin(segment)
         if not self._stretch.append(segment):
             told += self._stretch.finish()
+            stepped = self._stretch.ends_in_step
             self.counters.restarts += 1
-            self._stretch = self._begin(segment)
+            self.counters.time_steps += stepped
+            self._stretch = self._begin(segment, stepped)
             self._stretch.append(segment)
-        return told + self._stretch.advance()
+        told += self._stretch.advance()
+        if self.counters.strides > strides:
+            self.unjudged_s = 0.0
+        return told
 
     def _is_picked_on(self, segment: Segment) -> bool:
         return segment.channel in self.components and segment.rate >= MIN_RATE
 
-    def _begin(self, first: Segment) -> Stretch:
+    def _begin(self, first: Segment, stepped: bool = False) -> Stretch:
         self.stretches += 1
-        return Stretch(self._setup, first.start_ns, first.rate)
+        return Stretch(self._setup, first.start_ns, first.rate, stepped=stepped)
 
     @property
     def judged(self) -> int:
@@ -92,6 +117,11 @@ class StationPipeline:
     def reach(self) -> int:
         """Samples at 100 Hz that `resume` needs between two memories."""
         return self._stretch.reach + LAG if self._stretch else 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a stretch, whose memory is needed so as to go on."""
+        return self._stretch is not None
 
     def memory(self) -> StretchMemory | None:
         """What `resume` needs; None before the first segment, and while a packet is waited for."""

@@ -16,6 +16,7 @@ from box.measure import Ruler
 from box.memory import OnsetMemory, StretchMemory, ratio
 from box.picks import Onset, OnsetTracker
 from box.stations import Station
+from box.timing import Timing, worst
 from box.trace import ConditionedTrace
 from box.trigger import Trigger
 from box.vote import STRIDE, Vote
@@ -23,6 +24,7 @@ from models.conditioning import RATE, Conditioner
 from models.fmp import FirstMotion
 from models.magnitude import StationMagnitude
 from models.picker import LABELS, Picker
+from ringbuffer.ring import Outcome
 from ringbuffer.segment import NS, Flag, Segment
 from uplink.packets import Event, Phase, Pick, PickFlag
 
@@ -30,6 +32,7 @@ BEHIND = 60 * RATE  # conditioned samples kept beyond a window: the records of i
 EDGE = RATE // 2  # samples on either side of a hole in which nothing is picked
 MIN_REAL = 5 * RATE  # samples of a window that must be real for it to be judged
 NEAR = 3 * RATE  # samples from a hole within which a pick says so
+NEAR_STEP = 30 * RATE  # and behind a step of the clock: an earthquake before it would be cut in two
 LONGEST_S_MINUS_P = 30 * RATE
 LAG = 40 * RATE  # samples by which judging is behind the newest sample, at most
 RECENT_IDS = 64  # none of which is given to another pick
@@ -68,6 +71,7 @@ class Counters:
     revisions: int = 0
     retracted: int = 0
     restarts: int = 0  # time steps and long holes, each of which starts the votes afresh
+    time_steps: int = 0  # those of them
     ignored: int = 0  # segments of channels that are not picked on
 
     def as_dict(self) -> dict[str, int]:
@@ -89,6 +93,18 @@ class Setup:
     counters: Counters
     recent_ids: deque[tuple[Phase, int]] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
 
+    @property
+    def thresholds(self) -> dict[Phase, float]:
+        own = self.models.picker.thresholds
+        return {
+            "P": self.picking.p_threshold or own["P"],
+            "S": self.picking.s_threshold or own["S"],
+        }
+
+    def new_trigger(self) -> Trigger:
+        told = self.trigger
+        return Trigger(told.on, told.off, told.off_after_s, told.longest_s)
+
 
 @dataclass(slots=True)
 class _Told:
@@ -101,26 +117,31 @@ class _Told:
 class Stretch:
     """From the first segment to the next time step, change of rate, or long hole."""
 
-    def __init__(self, setup: Setup, begins_ns: int, rate: Fraction, begin: int = 0) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        begins_ns: int,
+        rate: Fraction,
+        begin: int = 0,
+        stepped: bool = False,
+    ) -> None:
         """begins_ns, rate: of the first segment; its beginning is index 0 of the grid. begin:
-        index of the first sample that will come."""
+        index of the first sample that will come. stepped: the clock has, just before."""
         self._setup = setup
+        self._stepped = stepped
+        self.ends_in_step = False  # what broke it off was a step of the clock
         self._begins_ns, self._rate = begins_ns, rate
         self._names = {
             component: channel.split(".", 2)[2] for channel, component in setup.components.items()
         }
-        models, picking, trigger = setup.models, setup.picking, setup.trigger
+        models = setup.models
         self._window = models.picker.window
-        self._vote = Vote(self._window, len(LABELS), picking.merge)
-        thresholds: dict[Phase, float] = {
-            "P": picking.p_threshold or models.picker.thresholds["P"],
-            "S": picking.s_threshold or models.picker.thresholds["S"],
-        }
+        self._vote = Vote(self._window, len(LABELS), setup.picking.merge)
         self._trackers = [
             OnsetTracker(phase, LABELS.index(phase), threshold, self._vote)
-            for phase, threshold in thresholds.items()
+            for phase, threshold in setup.thresholds.items()
         ]
-        self._trigger = Trigger(trigger.on, trigger.off, trigger.off_after_s, trigger.longest_s)
+        self._trigger = setup.new_trigger()
         # The grid runs through the first channel's samples less the delay of their filters: to
         # round that to the grid would shift every pick by up to 5 ms.
         delay_ns = round(Conditioner(rate).delay_s * NS)
@@ -165,6 +186,7 @@ class Stretch:
             [self._onset_memory(onset) for onset in onsets],
             self._trigger.state,
             list(self._setup.recent_ids),
+            self._stepped,
         )
 
     def _onset_memory(self, o: Onset) -> OnsetMemory:
@@ -186,6 +208,7 @@ class Stretch:
             probabilities = self._judge(*self._trace.window(end, self._window))
             self._vote.add(end // STRIDE - 1, probabilities)
         self.judged = memory.judged
+        self._stepped = memory.stepped
         self._longest_s = memory.longest_s
         self._trigger.state = memory.trigger
         self._setup.recent_ids.extend(memory.recent_ids)
@@ -194,6 +217,15 @@ class Stretch:
             onset = Onset(o.phase, o.index, o.probability, o.spread, o.first_index)
             trackers[o.phase].open.append(onset)
             self._told[onset] = _Told(o.id, o.sent)
+
+    def reconfigure(self, setup: Setup) -> None:
+        """Other thresholds from the next stride on; the votes and what is open stay as they are."""
+        self._setup = setup
+        self._vote.merge = setup.picking.merge
+        for tracker in self._trackers:
+            tracker.threshold = setup.thresholds[tracker.phase]
+        state, self._trigger = self._trigger.state, setup.new_trigger()
+        self._trigger.state = state
 
     @property
     def data_until_ns(self) -> int:
@@ -212,7 +244,10 @@ class Stretch:
             self._feeds[segment.channel] = feed
         else:
             hole = self._trace.index_of(segment.start_ns) - max(self._trace.ends)
-            if hole > BEHIND or feed.append(segment) & BREAKS:
+            outcome = Outcome.NONE if hole > BEHIND else feed.append(segment)
+            if hole > BEHIND or outcome & BREAKS:
+                step = Flag.TIME_STEP in segment.flags or Outcome.TIME_STEP in outcome
+                self.ends_in_step = step
                 return False
         feed.pump(self._trace)
         return True
@@ -306,8 +341,7 @@ class Stretch:
         measured = self._ruler.measure(onset, self._trace, *self._context(onset))
         if not self._ruler.has_response:
             flags |= PickFlag.NO_RESPONSE
-        clock = self._setup.clock
-        unlocked = PickFlag.CLOCK_UNLOCKED in flags
+        timing = self._timing(time_ns)
         return Pick(
             id=number,
             phase=onset.phase,
@@ -320,9 +354,8 @@ class Stretch:
             amplitude_m_s=measured.amplitude_m_s,
             magnitude=measured.magnitude,
             magnitude_error=measured.magnitude_error,
-            clock_uncertainty_s=(
-                clock.unlocked_uncertainty_s if unlocked else clock.locked_uncertainty_s
-            ),
+            clock_uncertainty_s=timing.uncertainty_s,
+            clock_age_s=timing.age_s,
             channel=self._names.get(measured.component, ""),
             flags=flags,
         )
@@ -339,18 +372,31 @@ class Stretch:
             flags |= PickFlag.INCOMPLETE
         if not around[:, present].all():
             flags |= PickFlag.NEAR_GAP
+        if self.ends_in_step or (self._stepped and onset.index < NEAR_STEP):
+            flags |= PickFlag.TIME_STEP
         return flags
 
     def _carried(self, time_ns: int) -> PickFlag:
         """What is known of the samples around a time, as a pick says it of itself."""
-        until_ns = min(time_ns + 3 * NS, self.data_until_ns)
+        around = self._around(time_ns)
         known = Flag.NONE
         for feed in self._feeds.values():
-            known |= feed.flags_between(time_ns - NS, until_ns)
+            known |= feed.flags_between(*around)
         flags = PickFlag.NONE
         for flag, carried in _CARRIED.items():
             flags |= carried if flag in known else PickFlag.NONE
         return flags
+
+    def _timing(self, time_ns: int) -> Timing:
+        """How well a time is known, by the worst of the channels."""
+        around, config = self._around(time_ns), self._setup.clock
+        every = [feed.clock.timing(time_ns, *around, config) for feed in self._feeds.values()]
+        found = worst([timing for timing in every if timing is not None])
+        return found or Timing(config.locked_uncertainty_s, 0.0)
+
+    def _around(self, time_ns: int) -> tuple[int, int]:
+        """From when to when what is known of the samples holds for a pick."""
+        return time_ns - NS, min(time_ns + 3 * NS, self.data_until_ns)
 
     def _context(self, onset: Onset) -> tuple[float | None, int]:
         """S−P time in seconds, where the next onset is an S, and up to where the record is this

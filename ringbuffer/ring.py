@@ -18,6 +18,7 @@ from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 TOLERANCE = Fraction(1, 2)  # of a sample interval: less is jitter, more is a gap or a step
 OFF_PHASE = Fraction(1, 4)  # of a sample interval, from a whole number: not lost samples, a step
 SET_BACK_S = 30  # of nothing but late data: then it is the clock
+CONTRADICTED = 30  # times as much is said by late data that contradict what is there
 
 
 class Outcome(EnumFlag):
@@ -90,9 +91,12 @@ class ChannelRing:
       contradicts what is there (the clock went back), or where the distance is a quarter of a
       sample or more from a whole number (lost samples come in whole numbers). A forward step of
       whole samples cannot be told from a gap, and is one. A gap longer than the ring empties it.
-    - **A clock set back by more than** `reorder_s` looks like late data. Once late segments have
-      followed upon each other, without one in time, for `SET_BACK_S`, the ring is emptied and
-      begins anew there, flagged TIME_STEP. Backfill marked HISTORICAL never does that.
+    - **A clock set back** looks like late data. Once late segments have followed upon each other,
+      without one in time, for `SET_BACK_S`, the ring is emptied and begins anew there, flagged
+      TIME_STEP; where they contradict what is there, as they do unless the clock was set back by
+      more than the ring holds, a second of them will do. Backfill marked HISTORICAL never does
+      that.
+    - **A segment flagged TIME_STEP** by its source empties the ring, unless it continues it.
     - **Rate**: a segment whose rate differs from the ring's by half a sample or more over its
       length empties the ring, which goes on at the new rate.
 
@@ -182,18 +186,22 @@ class ChannelRing:
 
         first, offset_ns, off_phase = self._place(segment.start_ns)
         last = first + len(segment.samples)
-        repeated, contradicted = self._compare(first, segment.samples)
-        if repeated:
+        count = len(segment.samples)
+        n_equal, n_other = self._compare(first, segment.samples)
+        if n_equal == count:
             return Outcome.DUPLICATE
+        if segment.flags & Flag.TIME_STEP and (first != self._end or off_phase):
+            return self._begin_anew(segment)
+        contradicted = n_other > 0
         outcome = Outcome.OVERLAP if contradicted else Outcome.NONE
+        too_late = last <= self._end - self._horizon
+        denied = n_other > n_equal and n_other + n_equal == count  # nothing in it is new
+        if (too_late or denied) and self._was_set_back(segment, denied):
+            return outcome | self._begin_anew(segment)
         if first < self._end - self._horizon:
             outcome |= Outcome.LATE
-            if last <= self._end - self._horizon:
-                if not self._was_set_back(segment):
-                    return outcome
-                self._clear()
-                stepped = replace(segment, flags=segment.flags | Flag.TIME_STEP)
-                return Outcome.TIME_STEP | self._append(stepped)
+            if too_late:
+                return outcome
         if first > self._end:
             outcome |= Outcome.GAP
         elif first < self._end:
@@ -202,6 +210,11 @@ class ChannelRing:
             outcome |= Outcome.TIME_STEP
             segment = replace(segment, flags=segment.flags | Flag.TIME_STEP)
         return self._write(segment, first, offset_ns, outcome)
+
+    def _begin_anew(self, segment: Segment) -> Outcome:
+        self._clear()
+        stepped = replace(segment, flags=segment.flags | Flag.TIME_STEP)
+        return Outcome.TIME_STEP | self._append(stepped)
 
     def _place(self, start_ns: int) -> tuple[int, int, bool]:
         """Index on the grid, offset from it, and whether that is a new sampling phase."""
@@ -219,24 +232,27 @@ class ChannelRing:
         offset_ns = since_ns - samples_to_ns(index, self.rate)
         return index, offset_ns, abs(drift - round(drift)) >= OFF_PHASE
 
-    def _compare(self, first: int, samples: NDArray[np.int32]) -> tuple[bool, bool]:
-        """Are all of the samples there and equal? Do any contradict what is there?"""
-        n_equal, contradicted = 0, False
+    def _compare(self, first: int, samples: NDArray[np.int32]) -> tuple[int, int]:
+        """How many of the samples are there already, and how many are there as others?"""
+        n_equal = n_other = 0
         for slots, part in self._slots(first, first + len(samples), self._end):
             equal = self._storage.samples[slots] == samples[part]
             real = self._storage.mask[slots]
             n_equal += int(np.count_nonzero(equal & real))
-            contradicted |= bool(np.any(~equal & real))
-        return n_equal == len(samples), contradicted
+            n_other += int(np.count_nonzero(~equal & real))
+        return n_equal, n_other
 
-    def _was_set_back(self, segment: Segment) -> bool:
-        """Have late segments lasted long enough to believe that the clock was set back?"""
+    def _was_set_back(self, segment: Segment, denied: bool) -> bool:
+        """Have late segments lasted long enough to believe that the clock was set back?
+
+        denied: it contradicts what is there.
+        """
         if segment.flags & Flag.HISTORICAL:
             return False
         if self._late_until_ns is None or segment.start_ns < self._late_until_ns:
             self._late_samples = 0
         self._late_until_ns = segment.time_ns(len(segment.samples) - 1)
-        self._late_samples += len(segment.samples)
+        self._late_samples += len(segment.samples) * (CONTRADICTED if denied else 1)
         return self._late_samples >= SET_BACK_S * self.rate
 
     def _write(self, segment: Segment, first: int, offset_ns: int, outcome: Outcome) -> Outcome:

@@ -191,6 +191,53 @@ def test_a_clock_set_back_by_an_hour_does_not_silence_the_channel() -> None:
     assert subject.end_ns == at(3300)
 
 
+@pytest.mark.parametrize("back", [150, 200, 5000])
+@pytest.mark.parametrize("length", [10, 25, 100])
+def test_a_clock_set_back_within_what_the_ring_holds_is_told_by_a_second_of_contradictions(
+    back: int, length: int
+) -> None:
+    """Two seconds back and on again would else leave a seam in the samples that nobody knows of."""
+    subject = ring(duration_s=60, reorder_s=2)
+    subject.append(segment(0, 6000))
+    outcomes = []
+    for i in range(0, 300, length):
+        samples = segment(6000 - back + i, length, value=100_000 + i)
+        outcomes.append(subject.append(samples))
+    before = 100 // length - 1
+    assert not any(outcome & Outcome.TIME_STEP for outcome in outcomes[:before])
+    assert outcomes[before] & Outcome.TIME_STEP
+    assert outcomes[before + 1 :] == [Outcome.APPENDED] * (len(outcomes) - before - 1)
+    assert subject.end_ns == at(6300 - back)
+
+
+def test_a_repeat_that_was_damaged_on_its_way_is_no_step() -> None:
+    subject = ring()
+    subject.append(segment(0, 500))
+    for first in (0, 100, 200, 300):
+        damaged = segment(first, 100)
+        damaged.samples[:40] += 1
+        assert subject.append(damaged) == Outcome.OVERLAP | Outcome.OUT_OF_ORDER
+
+
+@pytest.mark.parametrize("step", [-200, -5, 5, 60, 3700, 8_640_000])
+def test_a_step_that_the_source_tells_of_is_one(step: int) -> None:
+    """A forward step of whole samples cannot be told from a gap otherwise."""
+    subject = ring(duration_s=20, reorder_s=5)
+    subject.append(segment(0, 500))
+    stepped = segment(500 + step, 100, value=7, flags=Flag.TIME_STEP)
+    assert subject.append(stepped) == Outcome.TIME_STEP | Outcome.APPENDED
+    assert subject.append(stepped) == Outcome.DUPLICATE
+    assert subject.append(segment(600 + step, 100)) == Outcome.APPENDED
+    assert subject.read(at(500 + step), 200).mask.all()
+    assert subject.end_ns == at(700 + step)
+
+
+def test_a_step_that_is_none_breaks_nothing() -> None:
+    subject = ring()
+    subject.append(segment(0, 500))
+    assert subject.append(segment(500, 100, flags=Flag.TIME_STEP)) == Outcome.APPENDED
+
+
 def test_late_data_between_live_data_or_backfill_never_turn_the_ring_back() -> None:
     subject = ring(reorder_s=5)
     for i in range(40):
