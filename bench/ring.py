@@ -17,8 +17,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from box.archive import day_file, encode
+from box.archive import day_file
 from box.config import RingConfig
+from box.packer import encode
 from box.sources.replay import in_time_order
 from converters.simulator import NetworkConfig, simulate
 from ringbuffer.file import RingFile

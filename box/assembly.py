@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from box.archive import Archive
 from box.clock import Clock
 from box.config import BoxConfig, PickingConfig, StationConfig
 from box.journal import Journal
 from box.pipeline import StationPipeline
+from box.recording import Recording
 from box.sources.live import Source
 from box.station_box import Box, birth
 from box.stations import Station, StationError, load_stations
@@ -68,7 +68,7 @@ def make_box(
     sources: list[Source],
     models: Models,
     clock: Clock,
-    archive: Archive | None,
+    recording: Recording,
     stack: ExitStack,
 ) -> Box:
     """The box of one station. `stack` will close what it has opened.
@@ -102,4 +102,4 @@ def make_box(
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
     )
-    return Box(pipeline, session, clock.now_ns, journal=journal, archive=archive)
+    return Box(pipeline, session, clock.now_ns, journal=journal, recording=recording)

@@ -199,7 +199,7 @@ class SeedLinkServerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=T
         default_factory=lambda: ["127.0.0.0/8", "::1"]
     )  # networks and addresses of clients; everybody else is turned away
     organization: Annotated[str, Meta(pattern=r"^[ -~]{1,80}$")] = "diting"
-    ring_mb: Annotated[int, Meta(ge=1, le=100_000)] = 64  # records kept per station, when it is made
+    ring_mb: Annotated[int, Meta(ge=1, le=100_000)] = 64  # per station, when it is made
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 20
     idle_s: Seconds = 300.0  # until a client that neither asks nor takes what it is sent is left
 

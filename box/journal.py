@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from box.memory import StretchMemory
-from box.pipeline import StationPipeline
+from box.pipeline import Settings, StationPipeline
 from models.conditioning import RATE
 from ringbuffer.file import MOST_NOTE, MOST_SAMPLES, Record, RingError, RingFile
 from ringbuffer.segment import Segment
@@ -38,6 +38,7 @@ class _Note(msgspec.Struct, frozen=True, array_like=True):
     fresh: bool = True  # of the record before the first of its stretch
     memory: StretchMemory | None = None  # None: nothing is open, and the next packet is the first
     signature: str = ""  # of the pipeline; where none is given, any may go on
+    settings: Settings | None = None  # by which it judges what comes next
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -115,18 +116,19 @@ class Journal:
             self._notes.clear()
             self._begin = self._newest
 
-    def mark(self, pipeline: StationPipeline, now_ns: int) -> None:
-        """Note where the pipeline stands, now that it has judged what was kept, if it is time."""
+    def mark(self, pipeline: StationPipeline, now_ns: int, at_once: bool = False) -> None:
+        """Note where the pipeline stands, now that it has judged what was kept, if it is time, or
+        at once."""
         self._follow(pipeline, self._newest)
         judged = pipeline.judged
-        if judged - (self._notes[-1][1] if self._notes else 0) < NOTE_EVERY:
+        if judged - (self._notes[-1][1] if self._notes else 0) < NOTE_EVERY and not at_once:
             return
         memory = pipeline.memory()
         if memory is None:
             return
         early = [seq for seq, then in self._notes if then <= judged - pipeline.reach]
         base = early[-1] if early else self._begin
-        note = _Note(base, not early, memory, pipeline.signature)
+        note = _Note(base, not early, memory, pipeline.signature, pipeline.settings)
         if self._write(note, now_ns):
             self._notes.append((self._newest, judged))
 
@@ -153,16 +155,17 @@ class Journal:
             return False
         return True
 
-    def packets(self) -> Iterator[Segment]:
-        """The newest packets in the ring, in order of arrival."""
+    def packets(self) -> Iterator[tuple[int, Segment]]:
+        """The newest packets in the ring with their sequence numbers, in order of arrival."""
         if self._ring is not None:
             records = self._ring.records(self._ring.newest - LOOK_BACK)
-            yield from (r.segment for r in records if r.segment is not None)
+            yield from ((r.seq, r.segment) for r in records if r.segment is not None)
 
     def resume(self, pipeline: StationPipeline, now_ns: int) -> Iterator[tuple[Record, Segment]]:
         """Bring a fresh pipeline back to the last note, and yield the packets behind it.
 
-        Feed it each of them before asking for the next.
+        Feed it each of them before asking for the next. It judges them by the settings that were
+        in force when they came: those that it had are for the caller to give it again.
         """
         if self._ring is None:
             return
@@ -172,8 +175,11 @@ class Journal:
                 end_ns = max(self.held.get(segment.channel, 0), segment.end_ns)
                 self.held[segment.channel] = end_ns
         note = next((r for r in reversed(records) if r.segment is None), None)
-        if note is None or not self._bring_back(pipeline, note):
-            self._write(_Note(signature=pipeline.signature), now_ns)
+        brought_back = note is not None and self._bring_back(pipeline, note)
+        nothing_yet = note is not None and note.seq == records[-1].seq and not pipeline.has_begun
+        if note is None or not brought_back or nothing_yet:
+            fresh = _Note(signature=pipeline.signature, settings=pipeline.settings)
+            self._write(fresh, now_ns)
             self._begin = self._newest
             return
         for record in records:
@@ -184,10 +190,13 @@ class Journal:
     def _bring_back(self, pipeline: StationPipeline, record: Record) -> bool:
         """To the state of a note. False where the ring has not all that this needs."""
         assert self._ring is not None
+        settings = pipeline.settings
         try:
             note = _decode(record.note)
-            if note.signature not in ("", pipeline.signature):
+            # Where nothing is to be judged again, another pipeline may go on with what was open.
+            if note.signature not in ("", pipeline.signature) and record.seq != self._ring.newest:
                 raise ValueError("other models or settings")
+            pipeline.reconfigure(*(note.settings or settings))
             if note.memory is not None:
                 before = None if note.fresh else self._memory_at(note.base)
                 between = self._ring.records(note.base)
@@ -197,6 +206,7 @@ class Journal:
                 self._notes.append((record.seq, note.memory.judged))
         except (msgspec.MsgspecError, ValueError) as error:
             self._trouble = f"{self.path}: begins afresh: {error}"
+            pipeline.reconfigure(*settings)
             return False
         self._begin = note.base
         self._stretches = pipeline.stretches

@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 import msgspec
 
-from box.archive import Archive
+from box.config import PickingConfig, TriggerConfig
 from box.journal import Journal, pieces
-from box.pipeline import StationPipeline
+from box.pipeline import Settings, StationPipeline
+from box.recording import Recording
 from box.sources.live import Source
 from box.stations import Station
 from box.stretch import Models
@@ -22,6 +23,7 @@ from uplink.packets import (
     Pick,
     PickFlag,
     Presence,
+    System,
     encode_event,
     encode_json,
     encode_pick,
@@ -30,6 +32,7 @@ from uplink.session import Session
 from uplink.topics import topic
 
 LATE_NS = 30_000_000_000  # after their arrival, samples are too old for a live alarm
+LONGEST_WAIT_NS = 3_000_000_000  # for an instant at which new settings can be noted
 
 
 class Box:
@@ -42,7 +45,7 @@ class Box:
         now_ns: Callable[[], int],
         observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
         journal: Journal | None = None,
-        archive: Archive | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """observer: is shown the payload of each pick that goes out. journal: without one, what
         was not told is lost with the process."""
@@ -52,7 +55,9 @@ class Box:
         self._now_ns = now_ns
         self._observer = observer
         self.journal = journal
-        self._archive = archive
+        self._recording = recording
+        self._wanted: Settings | None = None  # as soon as that can be noted
+        self._wanted_since_ns = 0
 
     def take(self, segment: Segment) -> None:
         """Digest a segment that has just arrived."""
@@ -62,10 +67,39 @@ class Box:
             return
         for packet in pieces(segment):
             position = self.journal.keep(packet, arrived_ns)
-            if self._archive is not None:
-                self._archive.put(packet)
+            if self._recording is not None:
+                self._recording.put(packet, position)
             self._publish(self.pipeline.feed(packet), arrived_ns, position)
             self.journal.mark(self.pipeline, arrived_ns)
+        if self._wanted is not None:
+            self._settle_settings()
+
+    def reconfigure(self, picking: PickingConfig, trigger: TriggerConfig) -> None:
+        """Judge by other thresholds from now on, or as soon as no packet is waited for: only then
+        can that be noted, for the box that goes on after a kill."""
+        self._wanted = picking, trigger
+        self._wanted_since_ns = self._now_ns()
+        self._settle_settings()
+
+    def _settle_settings(self) -> None:
+        now_ns = self._now_ns()
+        patient = abs(now_ns - self._wanted_since_ns) < LONGEST_WAIT_NS
+        if self._wanted is None or (patient and not self.can_be_noted):
+            return
+        self.pipeline.reconfigure(*self._wanted)
+        self._wanted = None
+        self.hand_over()
+
+    @property
+    def can_be_noted(self) -> bool:
+        """Whether nothing is in the making that a note has no place for."""
+        begun = self.journal is not None and self.pipeline.has_begun
+        return not begun or self.pipeline.memory() is not None
+
+    def hand_over(self) -> None:
+        """Note where the pipeline stands, so that another one can go on from here."""
+        if self.journal is not None:
+            self.journal.mark(self.pipeline, self._now_ns(), at_once=True)
 
     def resume(self) -> None:
         """Go on where the process before this one was: tell what it had not yet told."""
@@ -73,11 +107,14 @@ class Box:
             return
         known = self.session.position
         now_ns = self._now_ns()
+        settings = self.pipeline.settings
         for record, packet in self.journal.resume(self.pipeline, now_ns):
             told = self.pipeline.feed(packet)
             if record.seq > known:
                 late = now_ns - record.arrived_ns > LATE_NS
                 self._publish(told, record.arrived_ns, record.seq, late)
+        if self.pipeline.settings != settings:
+            self.reconfigure(*settings)
 
     def finish(self) -> None:
         """The stream has ended."""
@@ -86,7 +123,7 @@ class Box:
         position = self.journal.finish(now_ns) if self.journal else 0
         self._publish(self.pipeline.flush(), now_ns, position)
 
-    def report_health(self, sources: Iterable[Source] = ()) -> None:
+    def report_health(self, sources: Iterable[Source] = (), system: System | None = None) -> None:
         """sources: those of this station, whose counters and troubles are told with it."""
         now_ns = self._now_ns()
         counters = self.pipeline.counters.as_dict()
@@ -95,16 +132,19 @@ class Box:
             counted = asdict(source.counters)
             counters |= {f"{source.name} {name}": count for name, count in counted.items()}
             notes += source.problems
-        stores = {"ring": self.journal, "archive": self._archive}
-        for name, store in stores.items():
-            if store is not None:
-                counters |= {f"{name} {key}": count for key, count in store.counters.items()}
-                notes += store.problems
+        if self.journal is not None:
+            counters |= {f"ring {key}": count for key, count in self.journal.counters.items()}
+            notes += self.journal.problems
+        if self._recording is not None:
+            counters |= self._recording.counters
+            notes += self._recording.problems
         health = Health(
             time_ns=now_ns,
             data_until_ns=self.pipeline.data_until_ns,
             counters={k: v for k, v in counters.items() if v},
             notes=notes,
+            system=system,
+            uplink=self.session.state(),
         )
         name = topic(self.station_id, "health")
         self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])

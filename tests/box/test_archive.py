@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -14,17 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import box.archive
-from box.archive import RECORD, Archive, day_file, encode
+import box.packer
+from box.archive import Archive, day_file
 from box.assembly import load_models
 from box.clock import ReplayClock
 from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.packer import Packer, encode
 from box.pipeline import StationPipeline
 from box.sources.miniseed import MiniSeedSource
 from box.sources.record import read_record
 from box.sources.replay import in_time_order
 from box.stations import simple_station
 from converters.simulator import Simulation
+from ringbuffer.records import RECORD
 from ringbuffer.segment import NS, Flag, Segment, samples_to_ns
 
 CHANNEL = "XX.ABC.00.HHZ"
@@ -44,12 +47,17 @@ def open_archive(root: Path, max_mb: int = 100, max_days: int = 100) -> Archive:
     return Archive(root, max_mb, max_days, lambda: 2 * MIDNIGHT)
 
 
+def packer(archive: Archive) -> Packer:
+    return Packer([archive], 1e6, time.monotonic_ns)
+
+
 def archived(root: Path, packets: Iterable[Segment], **limits: int) -> Archive:
     archive = open_archive(root, **limits)
-    archive.start()
+    packing = packer(archive)
+    packing.start()
     for packet in packets:
-        archive.put(packet)
-    archive.close()
+        packing.put(packet)
+    packing.close()
     return archive
 
 
@@ -145,16 +153,18 @@ def test_a_restart_goes_on_without_repeats_and_takes_from_the_ring_what_was_lost
 ) -> None:
     """The process is killed with samples in memory; the power takes more from the file's end."""
     packets = [second(i) for i in range(120)]
-    killed = open_archive(tmp_path)
+    killed = packer(open_archive(tmp_path))
     for packet in packets[:90]:
-        killed._take(packet)  # and nothing that waits is written
+        killed.take(packet)  # and nothing that waits is written
     path = day_file(tmp_path, CHANNEL, packets[89].start_ns)
     raw = path.read_bytes()
     ends = {"none": b"", "torn": raw[:200], "zeros": bytes(2 * RECORD), "rubbish": b"x" * RECORD}
     ends["much"] = bytes(100 * RECORD)
     path.write_bytes((raw if damage == "none" else raw[:-RECORD]) + ends[damage])
-    again = open_archive(tmp_path)
-    again.catch_up(packets[:90])
+    archive = open_archive(tmp_path)
+    again = packer(archive)
+    again.resume(archive.tails())
+    again.catch_up(enumerate(packets[:90], 1))
     again.start()
     for packet in packets[80:]:  # the source, too, sends some again
         again.put(packet)
@@ -182,7 +192,7 @@ def test_a_day_too_large_for_the_limit_is_cut_off_and_said(tmp_path: Path) -> No
     parts = [Segment(CHANNEL, MIDNIGHT + i * 2000 * NS, Fraction(100), NOISE) for i in range(10)]
     archive = open_archive(tmp_path, max_mb=1)
     for part in parts:
-        archive._take(part)
+        packer(archive).take(part)
     assert 0 < sum(map(len, files(tmp_path).values())) <= 1 << 20
     assert archive.counters["dropped"] > 0
     assert "max_mb: 1 is too little for a day" in archive.problems[0]
@@ -191,10 +201,11 @@ def test_a_day_too_large_for_the_limit_is_cut_off_and_said(tmp_path: Path) -> No
 def test_a_clock_in_the_future_does_not_empty_the_archive(tmp_path: Path) -> None:
     now_ns = MIDNIGHT + 3 * DAY_NS
     archive = Archive(tmp_path, 100, 2, lambda: now_ns)
-    archive.start()
+    packing = packer(archive)
+    packing.start()
     for start_ns in (MIDNIGHT + 2 * DAY_NS, MIDNIGHT + 7000 * DAY_NS, MIDNIGHT + 3 * DAY_NS):
-        archive.put(Segment(CHANNEL, start_ns, Fraction(100), NOISE))
-    archive.close()
+        packing.put(Segment(CHANNEL, start_ns, Fraction(100), NOISE))
+    packing.close()
     assert len(files(tmp_path)) == 3
     assert archive.counters["removed"] == 0
 
@@ -238,16 +249,16 @@ def test_a_full_disk_costs_records_and_never_half_of_one(
 def test_packets_beyond_the_queue_are_dropped_and_nobody_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(box.archive, "QUEUE", 10)
-    archive = open_archive(tmp_path)
+    monkeypatch.setattr(box.packer, "QUEUE", 10)
+    packing = packer(open_archive(tmp_path))
     gate = threading.Event()
-    monkeypatch.setattr(Archive, "_take", lambda self, segment: gate.wait())  # a disk that hangs
-    archive.start()
+    monkeypatch.setattr(Packer, "take", lambda self, *a: gate.wait())  # a disk that hangs
+    packing.start()
     for i in range(100):
-        archive.put(second(i))
-    assert archive.counters["dropped"] >= 89
+        packing.put(second(i))
+    assert packing.counters["dropped"] >= 89
     gate.set()
-    archive.close()
+    packing.close()
 
 
 def test_the_archive_of_a_station_gives_the_picks_of_the_station(
