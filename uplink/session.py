@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any, NamedTuple
 
@@ -14,7 +16,8 @@ import msgspec
 
 from uplink.connection import BrokerAddress, Connection
 from uplink.outbox import Outbox, Packet
-from uplink.packets import PacketError, Presence, decode_presence, encode_json
+from uplink.packets import PacketError, Presence, Uplink, decode_presence, encode_json
+from uplink.sending import Dispatcher, Pace
 from uplink.topics import parse, topic
 
 _log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ class Subscription(NamedTuple):
 class Session:
     """Publishes what is put in an outbox, with QoS 1, and forgets it on the broker's PUBACK.
 
+    In which order and how fast: see `uplink/sending.py`.
+
     Each connection has a session number greater than the last. The birth message (presence,
     retained) carries it, and so does the Will, by which the cloud knows the Will of a connection
     that is long replaced. A lost connection is made again for ever, with jittered backoff, and
@@ -57,11 +62,13 @@ class Session:
         now_ns: Callable[[], int],
         subscriptions: Mapping[str, Subscription] | None = None,
         acknowledged: Callable[[Packet, int], None] = lambda packet, time_ns: None,
+        pace: Pace = Pace(),  # noqa: B008 - it cannot be changed
         in_flight: int = 16,
         timeout_s: float = 10.0,
         client_id: str = "",
         random: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -69,10 +76,12 @@ class Session:
             now_ns: the box's clock.
             subscriptions: what this station listens to, by kind ("config/desired").
             acknowledged: called with each packet and the time of the broker's acknowledgement.
+            pace: of what is not urgent.
             in_flight: packets on their way at most, before the first is acknowledged.
             timeout_s: without an acknowledgement for so long, the connection is given up.
             client_id: for the broker; by default the station's own.
             random, sleep: of the backoff.
+            seconds: the clock of the pace.
         """
         self.connection = Connection(address, random or Random(), sleep)
         self._address = address
@@ -83,9 +92,13 @@ class Session:
         self._subscriptions = dict(subscriptions or {})
         self._acknowledged = acknowledged
         self._in_flight = in_flight
+        self._dispatcher = Dispatcher(outbox, pace, in_flight, now_ns, seconds)
         self._timeout_s = timeout_s
         self._client_id = client_id or f"diting-{station_id}"
+        self._number = 0  # of the connection
         self._wake = asyncio.Event()  # there is something to do for the publishing loop
+        self._statements: dict[str, bytes] = {}
+        self._stated = asyncio.Event()  # there is a new one
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
@@ -94,6 +107,19 @@ class Session:
         """The last position that was published. Raises OutboxError."""
         return self._outbox.position
 
+    def state(self) -> Uplink:
+        """How far behind it is, for health. Raises OutboxError."""
+        oldest_ns = self._outbox.oldest_ns
+        return Uplink(
+            waiting=len(self._outbox),
+            waiting_bytes=self._outbox.size,
+            oldest_s=0 if oldest_ns is None else max(0, self._now_ns() - oldest_ns) // 10**9,
+            dropped=self._outbox.dropped,
+            session=self._number,
+            connections=self.connection.count,
+            trouble=self.connection.trouble,
+        )
+
     def subscribe(self, kind: str, subscription: Subscription) -> None:
         """Listen to one more kind of message, from the next connection on: call before `start`."""
         self._subscriptions[kind] = subscription
@@ -101,12 +127,22 @@ class Session:
     def publish(self, packets: Iterable[Packet], position: int = 0) -> list[int]:
         """Put packets in the outbox, to be sent from there. Returns their `seq`.
 
+        A packet that does not say when it was made was made now.
+
         position: place in the box's ring of what they came from. Raises OutboxError.
         """
         self._check()
-        seqs = self._outbox.put(packets, position)
+        now_ns = self._now_ns()
+        made = [p if p.created_ns else replace(p, created_ns=now_ns) for p in packets]
+        seqs = self._outbox.put(made, position)
         self._wake.set()
         return seqs
+
+    def state_retained(self, kind: str, payload: bytes) -> None:
+        """Have the broker hold this as the newest of its kind: told now, or as soon as there is a
+        connection, and anew with each further one. Nothing of it is kept for the next start."""
+        self._statements[kind] = payload
+        self._stated.set()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self.connection.keep(self._client, self._serve))
@@ -119,7 +155,8 @@ class Session:
             self._check()
 
     async def stop(self, drain_s: float) -> int:
-        """Send what is left, say goodbye, disconnect. Returns the number of packets left behind.
+        """Send what is live, say goodbye, disconnect. Returns the number of packets left behind:
+        what is late or not urgent goes after the next start.
 
         Takes `drain_s` at most, and a second for the goodbye.
         """
@@ -153,10 +190,10 @@ class Session:
             will=aiomqtt.Will(**self._presence(online=False)),
             timeout=self._timeout_s,
             keepalive=30,
-            max_inflight_messages=self._in_flight + 2,  # and a birth or a goodbye
+            max_inflight_messages=self._in_flight + 3,  # and a birth or a goodbye, and a statement
             max_queued_incoming_messages=MOST_WAITING,
         )
-        client.pending_calls_threshold = self._in_flight + 2
+        client.pending_calls_threshold = self._in_flight + 3
         return client
 
     def _presence(self, *, online: bool) -> dict[str, Any]:
@@ -174,6 +211,7 @@ class Session:
         loops = [
             asyncio.create_task(self._publish_loop(client)),
             asyncio.create_task(self._receive_loop(client)),
+            asyncio.create_task(self._state_loop(client)),
         ]
         try:
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
@@ -195,6 +233,17 @@ class Session:
             number: Any = getattr(code, "value", code)
             if number >= 0x80:
                 _log.warning("broker %s: refuses the subscription to %s", self._address, kind)
+
+    async def _state_loop(self, client: aiomqtt.Client) -> None:
+        told: dict[str, bytes] = {}
+        while True:
+            self._stated.clear()
+            for kind, payload in list(self._statements.items()):
+                if told.get(kind) != payload:
+                    name = topic(self._station_id, kind)
+                    await client.publish(name, payload, qos=1, retain=True)
+                    told[kind] = payload
+            await self._stated.wait()
 
     async def _receive_loop(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:  # ends with the connection
@@ -225,20 +274,20 @@ class Session:
 
     async def _publish_loop(self, client: aiomqtt.Client) -> None:
         flying: dict[asyncio.Task[int], Packet] = {}
-        last = 0
+        self._dispatcher.restart()
         try:
             while True:
                 self._wake.clear()
                 self._settle(flying)
-                room = self._in_flight - len(flying)
-                for packet in self._outbox.pending(last, room) if room else ():
+                for packet in self._dispatcher.take(urgent=self._stopping):
                     task = asyncio.create_task(self._deliver(client, packet))
                     task.add_done_callback(lambda _: self._wake.set())
                     flying[task] = packet
-                    last = packet.seq
                 if self._stopping and not flying:
                     return
-                await self._wake.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._dispatcher.wait_s):
+                        await self._wake.wait()
         finally:
             for task in flying:
                 task.cancel()
@@ -252,6 +301,7 @@ class Session:
     def _settle(self, flying: dict[asyncio.Task[int], Packet]) -> None:
         """Forget what has been acknowledged; raise what went wrong with any other."""
         landed = [task for task in flying if task.done()]
+        self._dispatcher.landed({flying[task].seq for task in landed})
         good = [(flying[task], task.result()) for task in landed if task.exception() is None]
         if good:
             self._outbox.acknowledge(packet.seq for packet, _ in good)

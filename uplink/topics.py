@@ -6,7 +6,7 @@ import re
 
 ROOT = "diting/v1"
 KINDS = (
-    *("pick", "event", "health", "presence", "watermark"),
+    *("pick", "pick/backlog", "event", "event/backlog", "health", "presence", "watermark"),
     *("config/desired", "config/reported"),
     *("waveform/request", "waveform/data"),
 )
@@ -28,3 +28,8 @@ def parse(name: str) -> tuple[str, str] | None:
     """Station id and kind of a topic, None where it is not one of ours."""
     match = _TOPIC.fullmatch(name)
     return None if match is None else (f"{match[1]}.{match[2]}", match[3])
+
+
+def model_part(station_id: str, sha256: str, number: int | str) -> str:
+    """Topic of a part of a model for a station; `number` may be "+"."""
+    return f"{topic(station_id, 'config')}/model/{sha256}/{number}"
