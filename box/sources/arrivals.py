@@ -36,12 +36,15 @@ class ArrivalLine:
     """The host's time for a device's time.
 
     settled: enough has come to tell
+    restarts: times that it has begun anew
     """
 
     def __init__(self) -> None:
+        self.restarts = -1
         self.restart()
 
     def restart(self) -> None:
+        self.restarts += 1
         self.settled = False
         self._bins: deque[_Arrival] = deque(maxlen=BINS)
         self._bin: tuple[int, _Arrival] | None = None  # its beginning, its earliest arrival so far

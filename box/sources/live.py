@@ -12,6 +12,7 @@ from random import Random
 from typing import Protocol
 
 from box.clock import Clock
+from box.sources.gate import TimeGate
 from box.sources.holes import Holes
 from ringbuffer.segment import NS, Segment
 from uplink.connection import backoff
@@ -35,6 +36,8 @@ class Counters:
     resyncs: int = 0  # times that bytes were skipped to find the next frame
     gaps: int = 0  # times that a channel's samples did not begin where they had ended
     missing: int = 0  # samples that have not come between those that have
+    implausible: int = 0  # segments refused, since no sample can have been taken at their time
+    time_steps: int = 0  # of a clock that found or lost its reference
     connections: int = 0
     latency_ms: int = 0  # of the newest segment: from the end of its last sample to its arrival
 
@@ -69,7 +72,8 @@ class Source(Protocol):
 class LiveSource(ABC):
     """A source over a connection that is made again for ever, with jittered backoff.
 
-    `run` ends by cancellation alone, and by what `take` raises.
+    `run` ends by cancellation alone, and by what `take` raises. `gate` may be put in place of
+    the one that knows nothing of the host's clock.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class LiveSource(ABC):
         self.name = name
         self.channels = channels
         self.counters = Counters()
+        self.gate = TimeGate()
         self._clock = clock
         self._random = random or Random()
         self._sleep = sleep
@@ -102,6 +107,8 @@ class LiveSource(ABC):
     def problems(self) -> list[str]:
         if self._trouble:
             return [f"{self.name}: {self._trouble}"]
+        if self.gate.problem:
+            return [f"{self.name}: {self.gate.problem}"]
         silent_s = (self._clock.monotonic_ns() - self._heard_ns) // NS
         return [f"{self.name}: no samples for {silent_s} s"] if silent_s >= SILENT_S else []
 
@@ -110,13 +117,18 @@ class LiveSource(ABC):
         self._trouble = ""
         _log.info("%s: connected", self.name)
 
-    def deliver(self, segment: Segment, take: Take) -> None:
-        """Count a segment and hand it on."""
+    def deliver(self, segment: Segment, take: Take) -> bool:
+        """Count a segment and hand it on; False where its time is none, and it is refused."""
         counters = self.counters
         counters.latency_ms = (self._clock.now_ns() - segment.end_ns) // 1_000_000
         self._heard_ns = self._clock.monotonic_ns()
-        count_holes(segment, self._holes[segment.channel], counters)
-        take(segment)
+        admitted = self.gate.admit(segment)
+        counters.implausible, counters.time_steps = self.gate.refused, self.gate.steps
+        if admitted is None:
+            return False
+        count_holes(admitted, self._holes[segment.channel], counters)
+        take(admitted)
+        return True
 
     async def run(self, take: Take) -> None:
         delays = backoff(self._random)

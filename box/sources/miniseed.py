@@ -156,10 +156,14 @@ class MiniSeedSource:
 
     def _segments_at(self, channel: str, places: list[_Place]) -> Iterator[Segment]:
         knows_locks = any(place.header.locked for place in self._places[channel])
+        locked_ns = None
         for place in places:
             samples = self._samples(channel, place)
             if samples is not None:
-                yield place.header.segment(samples, knows_locks)
+                segment = place.header.segment(samples, knows_locks, locked_ns)
+                if place.header.locked:
+                    locked_ns = segment.end_ns
+                yield segment
 
     def _samples(self, channel: str, place: _Place) -> NDArray[np.int32] | None:
         """Decode a record; None, and a problem, where that cannot be done."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymseed import NSTERROR, DataEncoding, MiniSEEDError, MS3Record, sourceid2nslc
 
-from ringbuffer.segment import Flag, Segment
+from ringbuffer.segment import ClockState, Flag, Segment
 
 MAX_RATE = 10_000  # Hz; more is a damaged header
 _CALIBRATION, _TIME_QUESTIONABLE, _CLOCK_LOCKED = 1, 2, 4  # record flags, miniSEED 3
@@ -58,14 +58,19 @@ class Header(NamedTuple):
     flags: Flag
     locked: bool
 
-    def segment(self, samples: NDArray[np.int32], knows_locks: bool) -> Segment:
+    def segment(
+        self, samples: NDArray[np.int32], knows_locks: bool, locked_ns: int | None = None
+    ) -> Segment:
         """knows_locks: some record of the channel says that the clock was locked.
 
         Only then does one that does not say so have an unlocked clock: many writers never do.
+        locked_ns: where the last such record before this one ended, if there was one.
         """
-        unlocked = knows_locks and not self.locked
-        flags = self.flags | (Flag.CLOCK_UNLOCKED if unlocked else Flag.NONE)
-        return Segment(self.channel, self.start_ns, self.rate, samples, flags)
+        if self.locked or not knows_locks:
+            return Segment(self.channel, self.start_ns, self.rate, samples, self.flags)
+        flags = self.flags | Flag.CLOCK_UNLOCKED
+        clock = ClockState(locked_ns=locked_ns)
+        return Segment(self.channel, self.start_ns, self.rate, samples, flags, clock)
 
 
 def read_header(record: MS3Record) -> Header | None:

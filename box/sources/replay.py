@@ -15,8 +15,8 @@ from ringbuffer.segment import NS, Segment
 def cut(segments: Iterable[Segment]) -> Iterator[Segment]:
     """Segments of one channel -> packets that end with the last sample before a full second.
 
-    What continues a segment (to half a sample, with the same rate and flags) fills up its last
-    packet. Gaps, overlaps and repeats are passed on as they are.
+    What continues a segment (to half a sample, with the same rate, flags and clock) fills up its
+    last packet. Gaps, overlaps and repeats are passed on as they are.
     """
     pending: list[Segment] = []
     for segment in segments:
@@ -43,6 +43,7 @@ def _continues(before: Segment, segment: Segment) -> bool:
     return (
         segment.rate == before.rate
         and segment.flags == before.flags
+        and segment.clock == before.clock
         and abs(segment.start_ns - before.end_ns) * segment.rate * 2 <= NS
     )
 

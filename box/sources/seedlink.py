@@ -45,7 +45,8 @@ class SeedLinkSource(LiveSource):
         self._positions = positions
         self._server = f"{config.host}:{config.port}"
         self._refused: list[str] = []
-        self._knows_locks: set[str] = set()  # channels of which a record has said "clock locked"
+        # Channels of which a record has said "clock locked", and where the last such one ended.
+        self._locked_ns: dict[str, int] = {}
 
     @property
     def problems(self) -> list[str]:
@@ -140,12 +141,13 @@ class SeedLinkSource(LiveSource):
         header, samples = content
         if header.channel not in self.channels:
             return
+        locked_ns = self._locked_ns.get(header.channel)
+        segment = header.segment(samples, locked_ns is not None, locked_ns)
         if header.locked:
-            self._knows_locks.add(header.channel)
-        segment = header.segment(samples, header.channel in self._knows_locks)
+            self._locked_ns[header.channel] = segment.end_ns
         if self._clock.now_ns() - segment.end_ns > HISTORICAL_NS:
             segment = replace(segment, flags=segment.flags | Flag.HISTORICAL)
         self.counters.frames += 1
-        self.deliver(segment, take)
-        # Only now: what was not handed on is asked for again.
-        self._positions.note(self._server, segment.channel, packet.sequence, segment.end_ns)
+        if self.deliver(segment, take):
+            # Only now: what was not handed on is asked for again.
+            self._positions.note(self._server, segment.channel, packet.sequence, segment.end_ns)

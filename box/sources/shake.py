@@ -3,6 +3,10 @@
 `{'EHZ', 1582315130.292, 14168, 14927, 16112}`: channel, Unix time of the first sample, counts.
 The sampling rate is not in it. Datagrams get lost, come twice, and in another order: what that
 means is for the ring to say.
+
+Times are of the Shake's own clock, of whose state it tells nothing. By its manual ("NTP and GPS
+timing details") they are right to one sample interval as long as NTP or GPS is there: a box for a
+Shake alone may say so by `clock.locked_uncertainty_s`.
 """
 
 from __future__ import annotations

@@ -245,7 +245,9 @@ def test_silence_is_a_problem_that_health_tells() -> None:
     assert shake.problems == []
     clock.at_ns = 61 * NS
     assert shake.problems == ["shake 0.0.0.0:8888: no samples for 61 s"]
-    shake.deliver(Segment("AM.R1234.00.EHZ", 0, Fraction(100), np.zeros(5, "i4")), lambda _: None)
+    samples = np.zeros(5, np.int32)
+    segment = Segment("AM.R1234.00.EHZ", 1_735_689_600 * NS, Fraction(100), samples)
+    shake.deliver(segment, lambda _: None)
     assert shake.problems == []
 
 

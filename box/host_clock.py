@@ -1,0 +1,189 @@
+"""How good the host's own clock is, by what the kernel and chrony say of it.
+
+It times the samples of digitizers without a clock, and everything that leaves the box. The kernel
+knows whether some daemon keeps it synchronised (adjtimex(2)); chrony, where it runs, knows how
+well. Nothing here sets a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import math
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from box.clock import NS, Clock
+from ringbuffer.segment import NOTHING_KNOWN, ClockState
+
+_log = logging.getLogger(__name__)
+POLL_S = 60.0
+CHRONY_S = 5.0  # for an answer
+# Before 2024-01-01 there was no such software: a host that thinks it is earlier has not been set.
+EARLIEST_NS = 1_704_067_200 * NS
+_STA_UNSYNC = 0x0040
+# What the kernel is told as its error is the scatter of the offsets, or (by systemd-timesyncd)
+# nothing: how unequal the ways to the server and back are shows in neither.
+NETWORK_US = 10_000
+_LOCAL_REFERENCE = "7F7F0101"  # chrony's own clock, where it has no other
+
+
+class HostReading(NamedTuple):
+    """What was said of the host's clock.
+
+    error_us: estimated standard error; None where it is not synchronised
+    by: "kernel" or "chrony"
+    """
+
+    synchronised: bool
+    error_us: int | None
+    by: str
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of <sys/timex.h>, up to what is read here; the rest is room."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),  # 0: nothing is set
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),  # µs
+        ("esterror", ctypes.c_long),  # µs
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    )
+
+
+def read_kernel() -> HostReading | None:
+    """Ask adjtimex(2); None where that is not allowed, as under systemd's ProtectClock."""
+    timex = _Timex()
+    try:
+        answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):  # not Linux
+        return None
+    if answer < 0:
+        _log.debug("adjtimex: %s", os.strerror(ctypes.get_errno()))
+        return None
+    return judge_kernel(timex.status, timex.esterror)
+
+
+def judge_kernel(status: int, esterror_us: int) -> HostReading:
+    if status & _STA_UNSYNC:
+        return HostReading(False, None, "kernel")
+    return HostReading(True, max(NETWORK_US, esterror_us), "kernel")
+
+
+async def ask_chrony() -> HostReading | None:
+    """What `chronyc -c tracking` says; None where there is no chrony, or no answer."""
+    program = shutil.which("chronyc")
+    if program is None:
+        return None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(program, "-c", "-n", "tracking"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(CHRONY_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return parse_tracking(output.decode(errors="replace"))
+
+
+def parse_tracking(output: str) -> HostReading | None:
+    """A line of `chronyc -c tracking`; None for anything else.
+
+    Its fields, from the last: leap status, update interval, root dispersion, root delay, skew,
+    residual frequency, frequency, RMS offset, last offset, system time (all in s or ppm), time and
+    stratum and id of the reference. The clock is off by |system time| + root dispersion + half the
+    root delay at most (chronyc(1)); the standard deviation of what lies evenly within that is taken
+    for its error.
+    """
+    fields = output.strip().split(",")
+    if len(fields) < 13:
+        return None
+    try:
+        offset_s, delay_s, dispersion_s = (float(fields[n]) for n in (-10, -4, -3))
+        at_most_s = abs(offset_s) + dispersion_s + delay_s / 2
+        error_us = round(at_most_s / math.sqrt(3) * 1e6)
+    except (ValueError, OverflowError):
+        return None
+    if fields[-1] in ("Not synchronised", "3") or fields[0] == _LOCAL_REFERENCE:
+        return HostReading(False, None, "chrony")
+    return HostReading(True, min(max(0, error_us), 2**31), "chrony")
+
+
+class HostClock:
+    """The host's clock, and what was said of it of late.
+
+    reading: the latest; None before the first, and where nobody could be asked
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        kernel: Callable[[], HostReading | None] = read_kernel,
+        chrony: Callable[[], Awaitable[HostReading | None]] = ask_chrony,
+    ) -> None:
+        self._clock = clock
+        self._kernel = kernel
+        self._chrony = chrony
+        self.reading: HostReading | None = None
+        self._locked = NOTHING_KNOWN  # as it was when it was synchronised last
+
+    @property
+    def synchronised(self) -> bool:
+        return self.reading is not None and self.reading.synchronised and self.plausible
+
+    @property
+    def plausible(self) -> bool:
+        """Whether it has been set at all: a computer without a battery wakes in 1970."""
+        return self.now_ns() >= EARLIEST_NS
+
+    def now_ns(self) -> int:
+        return self._clock.now_ns()
+
+    def state(self) -> ClockState:
+        """Of samples that it times."""
+        return self._locked
+
+    async def poll(self) -> None:
+        was = self.synchronised
+        self.reading = await self._chrony() or self._kernel()
+        if self.reading is not None and self.synchronised:
+            self._locked = ClockState(self.reading.error_us, self.now_ns())
+        if was != self.synchronised:
+            _log.info("the host's clock is %ssynchronised", "" if self.synchronised else "not ")
+
+    async def watch(self) -> None:
+        """Ask for ever. A clock that does not answer is one of which nothing is known."""
+        while True:
+            await self.poll()
+            await asyncio.sleep(POLL_S)
+
+    async def until_plausible(self) -> None:
+        """Wait until the clock has been set."""
+        if not self.plausible:
+            _log.warning("the host's clock has not been set: nothing is published until it is")
+        while not self.plausible:  # noqa: ASYNC110 - nobody tells of a clock being set
+            await asyncio.sleep(1.0)
+
+    @property
+    def problems(self) -> list[str]:
+        if not self.plausible:
+            return ["clock: the host's has not been set"]
+        if self.reading is not None and not self.reading.synchronised:
+            return ["clock: the host's is not synchronised"]
+        return []

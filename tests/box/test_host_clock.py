@@ -1,0 +1,157 @@
+"""What the kernel and chrony say of the host's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.emulators.clock import HandClock
+from box import host_clock
+from box.host_clock import (
+    EARLIEST_NS,
+    NETWORK_US,
+    HostClock,
+    HostReading,
+    ask_chrony,
+    judge_kernel,
+    parse_tracking,
+    read_kernel,
+)
+from ringbuffer.segment import NOTHING_KNOWN, NS, ClockState
+
+NOW_NS = 1_790_000_000 * NS
+# Of chronyc 4 on a client of a server across the internet, with a GPS receiver, at first, and where
+# chrony follows nothing but itself.
+CLIENT = (
+    "C0A80101,192.168.1.1,3,1776153600.123456,0.000123,0.000045,0.000067,12.345,0.010,0.250,"
+    "0.001200,0.004500,64.0,Normal\n"
+)
+GPS = (
+    "50505300,PPS,1,1776153600.123456,0.000000015,0.000000021,0.000000034,-1.234,0.001,0.015,"
+    "0.000000000,0.000015000,16.0,Normal\n"
+)
+NEVER = (
+    "00000000,,0,0.000000000,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,"
+    "0.000000000,0.0,Not synchronised\n"
+)
+LOCAL = (
+    "7F7F0101,,10,1776153600.1,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,"
+    "0.000000000,0.0,Normal\n"
+)
+
+
+def test_the_error_by_chrony_is_that_of_an_even_spread_within_its_bound() -> None:
+    at_most_us = 123 + 4500 + 600
+    assert parse_tracking(CLIENT) == HostReading(True, round(at_most_us / 3**0.5), "chrony")
+    assert parse_tracking(GPS) == HostReading(True, 9, "chrony")
+
+
+@pytest.mark.parametrize("line", [NEVER, LOCAL, NEVER.replace("Not synchronised", "3")])
+def test_a_chrony_that_follows_nobody_is_not_synchronised(line: str) -> None:
+    assert parse_tracking(line) == HostReading(False, None, "chrony")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "506 Cannot talk to daemon\n",
+        "1,2,3",
+        CLIENT.replace("0.004500", "x"),
+        CLIENT.replace("0.004500", "nan"),
+        CLIENT.replace("0.004500", "inf"),
+        CLIENT[:60],
+    ],
+)
+def test_what_is_no_tracking_says_nothing(line: str) -> None:
+    assert parse_tracking(line) is None
+
+
+def test_the_kernel_says_whether_a_daemon_keeps_the_clock() -> None:
+    assert judge_kernel(0x2041, 16_000_000) == HostReading(False, None, "kernel")  # STA_UNSYNC
+    assert judge_kernel(0x2001, 300) == HostReading(True, NETWORK_US, "kernel")
+    assert judge_kernel(0x2001, 70_000) == HostReading(True, 70_000, "kernel")
+
+
+def test_asking_the_kernel_sets_nothing_and_gives_an_answer_or_none() -> None:
+    reading = read_kernel()
+    assert reading is None or (reading.by == "kernel" and reading.synchronised in (True, False))
+
+
+def program(folder: Path, text: str) -> None:
+    path = folder / "chronyc"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_chrony_is_asked_by_its_own_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program(tmp_path, f'test "$*" = "-c -n tracking" && printf "{CLIENT.strip()}"')
+    assert asyncio.run(ask_chrony()) == parse_tracking(CLIENT)
+    program(tmp_path, "echo '506 Cannot talk to daemon'; exit 1")
+    assert asyncio.run(ask_chrony()) is None
+
+
+def test_a_chrony_that_hangs_is_given_up_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(host_clock, "CHRONY_S", 0.05)
+    program(tmp_path, "exec sleep 1000")
+    assert asyncio.run(ask_chrony()) is None
+
+
+def test_a_host_without_chrony_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert asyncio.run(ask_chrony()) is None
+
+
+def clock(at: HandClock, kernel: list[HostReading | None], chrony: HostReading | None) -> HostClock:
+    async def ask() -> HostReading | None:
+        return chrony
+
+    return HostClock(at, lambda: kernel.pop(0), ask)
+
+
+def test_the_last_lock_is_remembered_when_it_is_lost() -> None:
+    at = HandClock(NOW_NS)
+    locked, lost = HostReading(True, 12_000, "kernel"), HostReading(False, None, "kernel")
+    host = clock(at, [lost, locked, lost, None], None)
+    states = []
+    for _ in range(4):
+        asyncio.run(host.poll())
+        states.append((host.synchronised, host.state()))
+        at.at_ns += 60 * NS
+    kept = ClockState(12_000, NOW_NS + 60 * NS)
+    assert states == [(False, NOTHING_KNOWN), (True, kept), (False, kept), (False, kept)]
+
+
+def test_chrony_knows_better_than_the_kernel() -> None:
+    host = clock(HandClock(NOW_NS), [], HostReading(True, 9, "chrony"))
+    asyncio.run(host.poll())
+    assert host.state() == ClockState(9, NOW_NS)
+    assert host.problems == []
+
+
+def test_a_host_that_has_not_been_set_is_waited_for_and_told_of() -> None:
+    at = HandClock(3600 * NS)
+    host = clock(at, [HostReading(True, 9, "kernel")], None)
+    asyncio.run(host.poll())
+    assert (host.plausible, host.synchronised) == (False, False)
+    assert host.problems == ["clock: the host's has not been set"]
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(host.until_plausible())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        at.at_ns = EARLIEST_NS
+        async with asyncio.timeout(10):
+            await waiting
+
+    asyncio.run(wait())
+    assert host.plausible
