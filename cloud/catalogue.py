@@ -18,7 +18,7 @@ import msgspec
 
 from cloud.model import Event, Pick, Station
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packet (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS station (
     session INTEGER NOT NULL DEFAULT 0,
     online INTEGER NOT NULL DEFAULT 0,
     heard_ns INTEGER NOT NULL DEFAULT 0,
-    health TEXT
+    health TEXT,
+    data_until_ns INTEGER,  -- of its newest watermark
+    waiting INTEGER  -- picks that it had told nobody yet
 );
 CREATE TABLE IF NOT EXISTS pick (
     pick_id TEXT PRIMARY KEY,
@@ -51,6 +53,7 @@ CREATE TABLE IF NOT EXISTS pick (
     magnitude_error REAL,
     clock_uncertainty_s REAL NOT NULL,
     provisional INTEGER NOT NULL,
+    historical INTEGER NOT NULL DEFAULT 0,
     revision INTEGER NOT NULL,
     retracted INTEGER NOT NULL
 );
@@ -68,6 +71,11 @@ CREATE TABLE IF NOT EXISTS event (
     PRIMARY KEY (event_id, revision)
 );
 CREATE INDEX IF NOT EXISTS event_time ON event (time_ns) WHERE body IS NOT NULL;
+"""
+_FROM_2 = """
+ALTER TABLE station ADD COLUMN data_until_ns INTEGER;
+ALTER TABLE station ADD COLUMN waiting INTEGER;
+ALTER TABLE pick ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;
 """
 _PICK_COLUMNS = ", ".join(f.name for f in fields(Pick))
 # an amplitude or an error may come as a numpy scalar
@@ -93,11 +101,12 @@ class Catalogue:
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
+            if version not in (0, 2, _VERSION):
                 raise CatalogueError(f"{path}: made by another version of diting ({version})")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(f"{_SCHEMA} PRAGMA user_version={_VERSION};")
+            changes = _FROM_2 if version == 2 else _SCHEMA
+            self._db.executescript(f"BEGIN; {changes} PRAGMA user_version={_VERSION}; COMMIT;")
         except sqlite3.Error as error:
             raise CatalogueError(f"{path}: {error}") from None
 
@@ -166,6 +175,15 @@ class Catalogue:
             (station_id, health.decode(), heard_ns),
         )
 
+    def save_watermark(self, station_id: str, data_until_ns: int, waiting: int) -> None:
+        """Keep until when a station has judged its data, and how many picks it had yet to tell."""
+        self._db.execute(
+            "INSERT INTO station (station_id, data_until_ns, waiting) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET (data_until_ns, waiting) ="
+            " (excluded.data_until_ns, excluded.waiting)",
+            (station_id, data_until_ns, waiting),
+        )
+
     def stations(self) -> list[Station]:
         """Stations that have said where they are, in order of their names."""
         rows = self._db.execute(
@@ -175,8 +193,9 @@ class Catalogue:
         return [Station(*row) for row in rows]
 
     def states(self) -> list[dict[str, Any]]:
-        """`station_id`, `online`, `heard_ns` and `health` (JSON or None) of all heard of."""
-        names = ("station_id", "online", "heard_ns", "health")
+        """`station_id`, `online`, `heard_ns`, `health` (JSON), `data_until_ns` and `waiting` (None
+        where it has not said) of all heard of."""
+        names = ("station_id", "online", "heard_ns", "health", "data_until_ns", "waiting")
         rows = self._db.execute(f"SELECT {', '.join(names)} FROM station ORDER BY station_id")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -188,6 +207,12 @@ class Catalogue:
             "SELECT revision, retracted FROM pick WHERE pick_id = ?", (pick_id,)
         ).fetchone()
         return (row[0], bool(row[1])) if row else None
+
+    def was_live(self, pick_id: str) -> bool:
+        """Whether a pick is known that came in time for an alarm."""
+        row = self._db.execute("SELECT historical FROM pick WHERE pick_id = ?", (pick_id,))
+        found = row.fetchone()
+        return found is not None and not found[0]
 
     def save_pick(self, pick: Pick, revision: int = 0, retracted: bool = False) -> None:
         row = (*astuple(pick), revision, retracted)
@@ -204,7 +229,7 @@ class Catalogue:
             " ORDER BY time_ns, pick_id",
             (since_ns,),
         )
-        return [Pick(*(*row[:-1], bool(row[-1]))) for row in rows]
+        return [Pick(*row[:-2], *map(bool, row[-2:])) for row in rows]
 
     def count_picks(self) -> dict[str, int]:
         """Standing picks by phase."""

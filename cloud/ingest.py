@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Literal
@@ -23,9 +23,11 @@ from uplink import packets, topics
 from uplink.connection import BrokerAddress, Connection
 from uplink.packets import PacketError, PickFlag
 
-SUBSCRIPTIONS = [
-    (f"{topics.ROOT}/+/+/{kind}", 1) for kind in ("pick", "event", "health", "presence")
-]
+KINDS = (
+    *("pick", "pick/backlog", "event", "event/backlog"),
+    *("health", "presence", "watermark"),
+)
+SUBSCRIPTIONS = [(f"{topics.ROOT}/+/+/{kind}", 1) for kind in KINDS]
 MAX_PAYLOAD_BYTES = 65536
 
 
@@ -54,9 +56,12 @@ class Ingest:
         self._catalogue = catalogue
         self._handlers: dict[str, _Handler] = {
             "pick": self._pick,
+            "pick/backlog": partial(self._pick, late=True),
             "event": self._event,
+            "event/backlog": self._event,
             "health": self._health,
             "presence": self._presence,
+            "watermark": self._watermark,
         }
 
     def receive(
@@ -77,7 +82,8 @@ class Ingest:
         self.counters[kind] += 1
         try:
             with self._catalogue.transaction():
-                self._catalogue.save_packet(received_ns, topic, payload)
+                if kind != "watermark":  # the newest is all that counts
+                    self._catalogue.save_packet(received_ns, topic, payload)
                 return self._handlers[kind](station_id, payload, received_ns, retained)
         except PacketError as error:
             self._drop(f"bad {kind}", f"{topic}: {error}")
@@ -87,9 +93,14 @@ class Ingest:
         self.counters[reason] += 1
         self.last_error[reason] = detail
 
-    def _pick(self, station_id: str, payload: bytes, *_: int) -> PickChange | None:
+    def _pick(
+        self, station_id: str, payload: bytes, *_: int, late: bool = False
+    ) -> PickChange | None:
+        """late: it comes from a backlog. A pick that once came in time stays one."""
         packet = packets.decode_pick(payload)
-        pick = model_pick(station_id, packet)
+        pick = model_pick(station_id, packet, late)
+        if pick.historical and self._catalogue.was_live(pick.pick_id):
+            pick = replace(pick, historical=False)
         retracted = PickFlag.RETRACTED in packet.flags
         known = self._catalogue.pick_state(pick.pick_id)
         if known is not None and packet.revision <= known[0]:
@@ -103,6 +114,10 @@ class Ingest:
 
     def _event(self, station_id: str, payload: bytes, *_: int) -> None:
         packets.decode_event(payload)  # kept as it came: nobody reads it yet
+
+    def _watermark(self, station_id: str, payload: bytes, *_: int) -> None:
+        watermark = packets.decode_watermark(payload)
+        self._catalogue.save_watermark(station_id, watermark.data_until_ns, watermark.waiting)
 
     def _health(self, station_id: str, payload: bytes, received_ns: int, *_: int) -> None:
         health = packets.decode_health(payload)
@@ -130,8 +145,8 @@ class Ingest:
         return station
 
 
-def model_pick(station_id: str, packet: packets.Pick) -> Pick:
-    """A pick from the wire as the cloud sees it."""
+def model_pick(station_id: str, packet: packets.Pick, late: bool = False) -> Pick:
+    """A pick from the wire as the cloud sees it. late: it comes from a backlog."""
     return Pick(
         pick_id=f"{station_id}/{packet.phase}/{packet.id}",
         station_id=station_id,
@@ -147,6 +162,7 @@ def model_pick(station_id: str, packet: packets.Pick) -> Pick:
         magnitude_error=packet.magnitude_error,
         clock_uncertainty_s=packet.clock_uncertainty_s,
         provisional=PickFlag.PROVISIONAL in packet.flags,
+        historical=late or PickFlag.HISTORICAL in packet.flags,
     )
 
 

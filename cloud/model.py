@@ -35,6 +35,7 @@ class Pick:
     magnitude_error: float | None = None
     clock_uncertainty_s: float = 0.0
     provisional: bool = False
+    historical: bool = False  # it came too late for an alarm
 
 
 @dataclass(frozen=True, slots=True)

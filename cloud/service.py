@@ -155,7 +155,8 @@ class CloudService:
         self._associator = Associator(Locator(stations, self._tables), self._config)
         since_ns = now_ns - round(self._config.window_s * 1e9)
         for pick in self.catalogue.picks(since_ns):
-            self._associator.add(pick)
+            if not pick.historical:
+                self._associator.add(pick)
         with self.catalogue.transaction():
             for event in self.catalogue.events():
                 if event.origin.time_ns >= since_ns:
@@ -204,7 +205,7 @@ def _advance(
     for change in changes:
         if change.what == "retracted":
             associator.retract(change.pick.pick_id)
-        else:
+        elif not change.pick.historical:  # those are for the catalogue
             associator.add(change.pick)
     return [
         (update, None if update.origin is None else complete(update.event_id, update.origin))

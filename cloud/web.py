@@ -77,6 +77,8 @@ class Dashboard:
                     "latitude": s.latitude,
                     "longitude": s.longitude,
                     "online": bool(states[s.station_id]["online"]),
+                    "data_until": _time(states[s.station_id]["data_until_ns"]),
+                    "waiting": states[s.station_id]["waiting"],
                 }
                 for s in self._catalogue.stations()
             ],
@@ -118,3 +120,7 @@ class Dashboard:
         if path is None:
             raise web.HTTPNotFound
         return web.FileResponse(path, headers=_POLICY)
+
+
+def _time(time_ns: int | None) -> str | None:
+    return None if time_ns is None else iso_time(time_ns)

@@ -193,6 +193,14 @@ class Event(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     s_id: _Time  # the same for S
 
 
+class Watermark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The box is alive and has judged its data up to here. Where no pick waits, that none has come
+    means that there was none."""
+
+    data_until_ns: _Time
+    waiting: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]  # picks that the broker does not have yet
+
+
 class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
     """Birth message (retained), and, with `online` false, the Will.
 
@@ -256,6 +264,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode
+_decode_watermark = msgspec.msgpack.Decoder(Watermark).decode
 _decode_presence = msgspec.json.Decoder(Presence).decode
 _decode_health = msgspec.json.Decoder(Health).decode
 
@@ -266,6 +275,14 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(payload: bytes) -> Event:
     return _decode("event", _decode_event, payload)
+
+
+def encode_watermark(watermark: Watermark) -> bytes:
+    return _pack(watermark)
+
+
+def decode_watermark(payload: bytes) -> Watermark:
+    return _decode("watermark", _decode_watermark, payload)
 
 
 def encode_json(packet: Presence | Health) -> bytes:

@@ -136,3 +136,29 @@ def test_a_catalogue_of_another_version_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(CatalogueError, match=r"catalogue\.sqlite: made by another version"):
         Catalogue(path)
+
+
+def test_a_catalogue_of_the_former_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    catalogue = Catalogue(path)
+    catalogue.save_pick(PICK, revision=3)
+    catalogue.save_presence("XX.AAA", 9, online=True, heard_ns=4)
+    catalogue.close()
+    with sqlite3.connect(path) as db:  # as that version had it
+        db.execute("ALTER TABLE pick DROP COLUMN historical")
+        db.execute("ALTER TABLE station DROP COLUMN data_until_ns")
+        db.execute("ALTER TABLE station DROP COLUMN waiting")
+        db.execute("PRAGMA user_version=2")
+    db.close()
+    for _ in range(2):
+        catalogue = Catalogue(path)
+        assert catalogue.picks() == [PICK]
+        assert catalogue.states()[0]["waiting"] is None
+        catalogue.close()
+    catalogue = Catalogue(path)
+    late = replace(PICK, pick_id="late", historical=True)
+    catalogue.save_pick(late)
+    catalogue.save_watermark("XX.AAA", 5, 6)
+    assert set(catalogue.picks()) == {PICK, late}
+    assert (catalogue.was_live(PICK.pick_id), catalogue.was_live("late")) == (True, False)
+    assert catalogue.states()[0]["data_until_ns"] == 5

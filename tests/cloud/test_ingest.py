@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cloud import model
 from cloud.catalogue import Catalogue
-from cloud.ingest import Ingest, PickChange, Subscriber
+from cloud.ingest import KINDS, Ingest, PickChange, Subscriber
 from cloud.model import Station
 from uplink.connection import BrokerAddress, UplinkError
 from uplink.outbox import Outbox, Packet
@@ -28,9 +28,11 @@ from uplink.packets import (
     Pick,
     PickFlag,
     Presence,
+    Watermark,
     encode_event,
     encode_json,
     encode_pick,
+    encode_watermark,
 )
 from uplink.session import Session
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 NOON = 1_562_328_000_000_000_000
 PICKS = "diting/v1/XX/AAA/pick"
+BACKLOG = "diting/v1/XX/AAA/pick/backlog"
 PRESENCE = "diting/v1/XX/AAA/presence"
 PATIENCE_S = 20.0
 
@@ -144,9 +147,52 @@ def test_any_order_and_repetition_ends_in_the_same_picks(shuffler: random.Random
     assert standing == {p.pick_id for p in orderly.picks()}
 
 
+def test_a_revision_that_overtook_the_backlog_stands() -> None:
+    """Whether the live revision comes before those of the outage or among them."""
+    for order in (
+        [(PICKS, 2), (BACKLOG, 0), (BACKLOG, 1)],
+        [(BACKLOG, 0), (PICKS, 2), (BACKLOG, 1)],
+    ):
+        catalogue = Catalogue(":memory:")
+        ingest = Ingest(catalogue)
+        for topic, revision in order:
+            ingest.receive(topic, pick(revision=revision), 0)
+        (kept,) = catalogue.picks()
+        assert kept.time_ns == NOON + 2000
+        assert not kept.historical
+
+
+def test_a_late_pick_is_in_the_catalogue_and_marked() -> None:
+    catalogue = Catalogue(":memory:")
+    ingest = Ingest(catalogue)
+    late = ingest.receive(BACKLOG, pick(id=NOON), 0)
+    ingest.receive(PICKS, pick(id=NOON + 1000, flags=PickFlag.HISTORICAL), 0)
+    ingest.receive(PICKS, pick(id=NOON + 2000), 0)
+    ingest.receive(BACKLOG, pick(id=NOON + 2000), 0)  # sent again: its PUBACK was lost
+    ingest.receive(BACKLOG, pick(id=NOON + 2000, revision=1), 0)
+    assert isinstance(late, PickChange)
+    assert late.pick.historical
+    assert [p.historical for p in catalogue.picks()] == [True, True, False]
+    assert catalogue.picks()[2].time_ns == NOON + 3000
+    assert ingest.counters["repeated pick"] == 1
+
+
+def test_a_watermark_says_until_when_a_station_has_judged_and_leaves_no_packet() -> None:
+    catalogue = Catalogue(":memory:")
+    ingest = Ingest(catalogue)
+    ingest.receive(PRESENCE, presence(True, 7), 1)
+    for seconds, waiting in ((0, 3), (60, 0)):
+        payload = encode_watermark(Watermark(NOON + seconds * 10**9, waiting))
+        ingest.receive("diting/v1/XX/AAA/watermark", payload, 2)
+    (state,) = catalogue.states()
+    assert (state["data_until_ns"], state["waiting"]) == (NOON + 60 * 10**9, 0)
+    assert (state["online"], len(list(catalogue.packets()))) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("topic", "payload", "reason"),
     [
+        ("diting/v1/XX/AAA/watermark", b"\x92\xff\x00", "bad watermark"),
         (PICKS, b"\x00noise", "bad pick"),
         (PICKS, bytes(100_000), "bad pick"),
         (PRESENCE, b"{}", "bad presence"),
@@ -175,7 +221,7 @@ def test_a_field_nobody_knows_may_hold_anything() -> None:
     assert catalogue.states()[0]["health"] == '{"time_ns":1,"data_until_ns":2}'
 
 
-@given(st.sampled_from(["pick", "event", "health", "presence"]), st.binary(max_size=100))
+@given(st.sampled_from(KINDS), st.binary(max_size=100))
 def test_noise_on_a_good_topic_never_raises(kind: str, payload: bytes) -> None:
     Ingest(Catalogue(":memory:")).receive(f"diting/v1/XX/AAA/{kind}", payload, 0)
 

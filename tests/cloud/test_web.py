@@ -12,6 +12,7 @@ from yarl import URL
 
 from cloud.catalogue import Catalogue
 from cloud.model import Event, Origin, Pick, Station
+from cloud.tables import iso_time
 from cloud.web import LATEST_EVENTS, Dashboard
 
 NOON = 1_562_328_000_000_000_000
@@ -63,6 +64,7 @@ def test_stations_events_and_picks_are_shown(tmp_path: Path) -> None:
     catalogue = Catalogue(":memory:")
     catalogue.save_station(Station("XX.AAA", 35.5, -117.4, 670.0))
     catalogue.save_presence("XX.AAA", 1, online=True, heard_ns=NOON)
+    catalogue.save_watermark("XX.AAA", NOON, 2)
     catalogue.save_presence("XX.LOST", 1, online=True, heard_ns=NOON)  # has not said where it is
     catalogue.save_pick(Pick("XX.AAA/P/1", "XX.AAA", "P", NOON))
     for number in range(LATEST_EVENTS + 5):
@@ -74,7 +76,14 @@ def test_stations_events_and_picks_are_shown(tmp_path: Path) -> None:
     async def visitor(get: Get) -> None:
         state = await (await get("api/state")).json()
         assert state["stations"] == [
-            {"station_id": "XX.AAA", "latitude": 35.5, "longitude": -117.4, "online": True}
+            {
+                "station_id": "XX.AAA",
+                "latitude": 35.5,
+                "longitude": -117.4,
+                "online": True,
+                "data_until": iso_time(NOON),
+                "waiting": 2,
+            }
         ]
         assert state["picks"] == {"P": 1, "S": 0}
         assert state["map"]

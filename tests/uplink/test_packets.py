@@ -22,6 +22,7 @@ DECODERS = (
     packets.decode_event,
     packets.decode_presence,
     packets.decode_health,
+    packets.decode_watermark,
 )
 
 picks = st.builds(
@@ -182,3 +183,11 @@ def test_presence_and_health_survive_the_wire() -> None:
 def test_a_place_off_the_globe_is_refused(place: str) -> None:
     with pytest.raises(PacketError, match=place.split('"')[1]):
         packets.decode_presence(f'{{"online": true, "session": 1, {place}}}'.encode())
+
+
+@given(TIMES, st.integers(0, 2**32 - 1))
+def test_a_watermark_survives_the_wire_in_at_most_24_bytes(until_ns: int, waiting: int) -> None:
+    watermark = packets.Watermark(until_ns, waiting)
+    payload = packets.encode_watermark(watermark)
+    assert len(payload) <= 24
+    assert packets.decode_watermark(payload) == watermark
