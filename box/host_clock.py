@@ -126,7 +126,8 @@ def parse_tracking(output: str) -> HostReading | None:
 
 
 class HostClock:
-    """The host's clock, and what was said of it of late.
+    """The host's clock, and what was said of it of late. Is the clock of everything that leaves the
+    box; where it has not been set, that is the time of the newest samples whose clock has.
 
     reading: the latest; None before the first, and where nobody could be asked
     """
@@ -140,41 +141,60 @@ class HostClock:
         self._clock = clock
         self._kernel = kernel
         self._chrony = chrony
+        self._told_ns = 0
         self.reading: HostReading | None = None
         self._locked = NOTHING_KNOWN  # as it was when it was synchronised last
 
-    @property
-    def synchronised(self) -> bool:
-        return self.reading is not None and self.reading.synchronised and self.plausible
+    def now_ns(self) -> int:
+        host_ns = self._clock.now_ns()
+        return host_ns if host_ns >= EARLIEST_NS else max(host_ns, self._told_ns)
+
+    async def sleep_until(self, time_ns: int) -> None:
+        await self._clock.sleep_until(time_ns)
+
+    def monotonic_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
+    def told(self, time_ns: int) -> None:
+        """A sample has come that was taken at a time, by a clock that is set."""
+        self._told_ns = max(self._told_ns, time_ns)
 
     @property
     def plausible(self) -> bool:
-        """Whether it has been set at all: a computer without a battery wakes in 1970."""
+        """Whether it is known what time it is: a computer without a battery wakes in 1970."""
         return self.now_ns() >= EARLIEST_NS
 
-    def now_ns(self) -> int:
-        return self._clock.now_ns()
+    @property
+    def synchronised(self) -> bool:
+        """The host's clock itself."""
+        reading = self.reading
+        return reading is not None and reading.synchronised and self._clock.now_ns() >= EARLIEST_NS
 
     def state(self) -> ClockState:
-        """Of samples that it times."""
+        """Of samples that the host's clock times."""
         return self._locked
 
     async def poll(self) -> None:
+        if self.reading is None:  # at once: to ask chrony takes its time
+            self._take(self._kernel())
+        self._take(await self._chrony() or self._kernel())
+
+    def _take(self, reading: HostReading | None) -> None:
         was = self.synchronised
-        self.reading = await self._chrony() or self._kernel()
-        if self.reading is not None and self.synchronised:
-            self._locked = ClockState(self.reading.error_us, self.now_ns())
+        self.reading = reading
+        if reading is not None and self.synchronised:
+            self._locked = ClockState(reading.error_us, self._clock.now_ns())
         if was != self.synchronised:
-            _log.info("the host's clock is %ssynchronised", "" if self.synchronised else "not ")
+            _log.info("the host's clock is %ssynchronised", "not " if was else "")
 
     async def watch(self) -> None:
-        """Ask for ever. A clock that does not answer is one of which nothing is known."""
+        """Ask for ever. A clock of which nobody knows anything is not synchronised."""
         while True:
             await self.poll()
             await asyncio.sleep(POLL_S)
 
     async def until_plausible(self) -> None:
-        """Wait until the clock has been set."""
+        """Wait until it is known what time it is."""
         if not self.plausible:
             _log.warning("the host's clock has not been set: nothing is published until it is")
         while not self.plausible:  # noqa: ASYNC110 - nobody tells of a clock being set
@@ -182,7 +202,7 @@ class HostClock:
 
     @property
     def problems(self) -> list[str]:
-        if not self.plausible:
+        if self._clock.now_ns() < EARLIEST_NS:
             return ["clock: the host's has not been set"]
         if self.reading is not None and not self.reading.synchronised:
             return ["clock: the host's is not synchronised"]

@@ -56,6 +56,8 @@ class TimeGate:
         self.problem = ""
         if segment.flags & Flag.HISTORICAL:  # is not of the clock as it is now
             return segment
+        if self.host is not None and segment.locked:
+            self.host.told(segment.end_ns)
         before = self._before.get(segment.channel)
         self._before[segment.channel] = segment.end_ns, segment.locked
         if before is None or before[1] == segment.locked:

@@ -13,8 +13,10 @@ from box.config import (
     ShakeConfig,
     SourceConfig,
 )
+from box.host_clock import HostClock
 from box.sources.anyshake import AnyShakeSource
-from box.sources.live import Source
+from box.sources.gate import TimeGate
+from box.sources.live import LiveSource, Source
 from box.sources.miniseed import MiniSeedSource
 from box.sources.positions import Positions
 from box.sources.seedlink import SeedLinkSource
@@ -23,13 +25,18 @@ from ringbuffer.channels import choose_channels
 from uplink.configuration import ConfigError
 
 
-def open_sources(box: BoxConfig, clock: Clock) -> list[Source]:
+def open_sources(box: BoxConfig, clock: Clock, host: HostClock | None = None) -> list[Source]:
     """The sources of a configuration, not yet connected.
 
+    host: what is known of the clock, as far as it tells of the samples' times.
     Raises ConfigError, and SourceError for recordings that cannot be read.
     """
     positions = Positions(Path(box.data_dir) / "seedlink.json")
-    return [_open(source, box, positions, clock) for source in box.sources]
+    sources = [_open(source, box, positions, clock) for source in box.sources]
+    for source in sources:
+        if isinstance(source, LiveSource):
+            source.gate = TimeGate(host, box.clock.earliest_year)
+    return sources
 
 
 def _open(config: SourceConfig, box: BoxConfig, positions: Positions, clock: Clock) -> Source:

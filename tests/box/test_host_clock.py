@@ -111,20 +111,26 @@ def test_a_host_without_chrony_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_
     assert asyncio.run(ask_chrony()) is None
 
 
-def clock(at: HandClock, kernel: list[HostReading | None], chrony: HostReading | None) -> HostClock:
+def clock(
+    at: HandClock, kernel: list[HostReading | None], chrony: HostReading | None = None
+) -> HostClock:
+    """kernel: its answer is the first of these, at any time."""
+
     async def ask() -> HostReading | None:
         return chrony
 
-    return HostClock(at, lambda: kernel.pop(0), ask)
+    return HostClock(at, lambda: kernel[0], ask)
 
 
 def test_the_last_lock_is_remembered_when_it_is_lost() -> None:
     at = HandClock(NOW_NS)
     locked, lost = HostReading(True, 12_000, "kernel"), HostReading(False, None, "kernel")
-    host = clock(at, [lost, locked, lost, None], None)
+    answers: list[HostReading | None] = [lost, locked, lost, None]
+    host = clock(at, answers)
     states = []
-    for _ in range(4):
+    while answers:
         asyncio.run(host.poll())
+        answers.pop(0)
         states.append((host.synchronised, host.state()))
         at.at_ns += 60 * NS
     kept = ClockState(12_000, NOW_NS + 60 * NS)
@@ -132,7 +138,7 @@ def test_the_last_lock_is_remembered_when_it_is_lost() -> None:
 
 
 def test_chrony_knows_better_than_the_kernel() -> None:
-    host = clock(HandClock(NOW_NS), [], HostReading(True, 9, "chrony"))
+    host = clock(HandClock(NOW_NS), [None], HostReading(True, 9, "chrony"))
     asyncio.run(host.poll())
     assert host.state() == ClockState(9, NOW_NS)
     assert host.problems == []
@@ -140,7 +146,7 @@ def test_chrony_knows_better_than_the_kernel() -> None:
 
 def test_a_host_that_has_not_been_set_is_waited_for_and_told_of() -> None:
     at = HandClock(3600 * NS)
-    host = clock(at, [HostReading(True, 9, "kernel")], None)
+    host = clock(at, [HostReading(True, 9, "kernel")])
     asyncio.run(host.poll())
     assert (host.plausible, host.synchronised) == (False, False)
     assert host.problems == ["clock: the host's has not been set"]
@@ -155,3 +161,35 @@ def test_a_host_that_has_not_been_set_is_waited_for_and_told_of() -> None:
 
     asyncio.run(wait())
     assert host.plausible
+
+
+def test_samples_with_a_time_of_their_own_tell_the_time_to_a_host_that_was_never_set() -> None:
+    """A box with GNSS and neither battery nor network would else be silent for ever."""
+    at = HandClock(3600 * NS)
+    host = clock(at, [HostReading(False, None, "kernel")])
+    host.told(NOW_NS)
+    assert host.plausible
+    assert host.now_ns() == NOW_NS
+    assert not host.synchronised
+    assert host.problems == ["clock: the host's has not been set"]
+    at.at_ns = NOW_NS - 300 * NS  # it is set: now it is the clock, whatever the samples say
+    assert host.now_ns() == at.at_ns
+
+
+def test_the_kernel_is_believed_until_chrony_has_answered() -> None:
+    async def run() -> None:
+        answered = asyncio.Event()
+
+        async def chrony() -> HostReading:
+            await answered.wait()
+            return HostReading(True, 9, "chrony")
+
+        host = HostClock(HandClock(NOW_NS), lambda: HostReading(True, 12_000, "kernel"), chrony)
+        polling = asyncio.create_task(host.poll())
+        await asyncio.sleep(0)
+        assert host.state() == ClockState(12_000, NOW_NS)
+        answered.set()
+        await polling
+        assert host.state() == ClockState(9, NOW_NS)
+
+    asyncio.run(run())
