@@ -11,7 +11,7 @@ demo: $(VENV)/.cloud  ## the whole system with simulated earthquakes; pictures i
 	$(BIN)/diting demo --out demo-output
 
 test: $(VENV)/.all  ## every test; those that lack their data say so and are skipped
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
