@@ -15,12 +15,13 @@ import yaml
 
 from box.assembly import BUILT_IN, find_station, load_model
 from box.cli import OK, USAGE
+from box.clock import SystemClock
 from box.config import BoxConfig
 from box.sources.opening import source_problems
 from box.stations import StationError
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, load_config
-from uplink.connection import BrokerAddress, BrokerURLError
+from uplink.connection import BrokerConfig, BrokerURLError
 
 if TYPE_CHECKING:
     from cloud.daemon import CloudConfig
@@ -44,7 +45,7 @@ def check(path: Path) -> list[str]:
     """Mistakes in a configuration and in the files that it names, one line each."""
     try:
         if _is_for_a_box(path):
-            return [f"{path}: {line}" for line in _check_box(load_config(path, BoxConfig))]
+            return [f"{path}: {line}" for line in check_box(load_config(path, BoxConfig))]
         from cloud.daemon import CloudConfig
 
         return [f"{path}: {line}" for line in _check_cloud(load_config(path, CloudConfig))]
@@ -64,7 +65,7 @@ def _is_for_a_box(path: Path) -> bool:
     )
 
 
-def _check_box(config: BoxConfig) -> list[str]:
+def check_box(config: BoxConfig) -> list[str]:
     problems = [
         *(
             line
@@ -78,12 +79,18 @@ def _check_box(config: BoxConfig) -> list[str]:
                 f"picking.{field}", partial(load_model, config.picking, field), ModelError
             )
         ),
-        *_attempt("broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError),
+        *_check_broker(config.broker),
     ]
     problems += source_problems(config) + _check_folder(config.data_dir) + _check_room(config)
     if config.archive is not None and not _can_be_made(Path(config.archive.path)):
         problems.append(f"archive.path: {config.archive.path}: no folder to write to")
     return problems
+
+
+def _check_broker(config: BrokerConfig) -> list[str]:
+    now_s = SystemClock().now_ns() / 1e9
+    certificates = [f"broker.{line}" for line in config.certificates.problems(now_s)]
+    return _attempt("broker.url", config.address, BrokerURLError) + certificates
 
 
 def _can_be_made(folder: Path) -> bool:
@@ -110,9 +117,7 @@ def _check_room(config: BoxConfig) -> list[str]:
 def _check_cloud(config: CloudConfig) -> list[str]:
     from cloud.velocity import VelocityError, VelocityModel
 
-    problems = _attempt(
-        "broker.url", lambda: BrokerAddress.parse(config.broker.url), BrokerURLError
-    )
+    problems = _check_broker(config.broker)
     if (velocity := config.velocity) is not None:
         problems += _attempt("velocity", lambda: VelocityModel.read(Path(velocity)), VelocityError)
     return problems + _check_folder(config.data_dir)

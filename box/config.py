@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from box.vote import Merge
+from uplink.connection import BrokerConfig
+from uplink.remote import PublicKey
 
 Fraction01 = Annotated[float, Meta(gt=0, lt=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -121,10 +123,6 @@ class AnyShakeConfig(
 SourceConfig = MiniSeedConfig | ShakeConfig | SeedLinkConfig | AnyShakeConfig
 
 
-class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    url: Annotated[str, Meta(pattern=r"^mqtts?://")]  # mqtt[s]://[user:pass@]host[:port]
-
-
 class PickingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """How probabilities become picks; a threshold that is not set is the model's own."""
 
@@ -213,12 +211,19 @@ class SeedLinkServerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=T
                 raise ValueError(f"allow: {error}") from None
 
 
+class RemoteConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Being configured from afar: see box/remote.py for what can be."""
+
+    key: PublicKey | None = None  # only what its owner has signed is followed; null: whatever comes
+
+
 class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting box CONFIG.yaml`."""
 
     stations: list[StationConfig] = msgspec.field(name="station")  # one, or a list
     sources: list[SourceConfig] = msgspec.field(name="source")  # one, or a list
     broker: BrokerConfig
+    remote: RemoteConfig | None = None  # null: this file alone counts
     data_dir: str = "/var/lib/diting"  # the outboxes and rings live here
     ring: RingConfig = msgspec.field(default_factory=RingConfig)
     archive: ArchiveConfig | None = None  # null: there is none

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 from pathlib import Path
 
 from box.clock import SystemClock
 from box.config import BoxConfig
+from box.remote import Remote
 from box.service import run_box
 from box.sources.opening import source_problems
-from uplink.configuration import ConfigError, load_config
+from uplink.configuration import ConfigError, load_config, read_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,13 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
+    faulthandler.enable()  # where it hung, when the watchdog's SIGABRT ends it
+    content = read_yaml(args.config)
     config = load_config(args.config, BoxConfig)
     if problems := source_problems(config):
         raise ConfigError([f"{args.config}: {line}" for line in problems])
-    return asyncio.run(run_box(config, SystemClock()))
+    clock = SystemClock()
+    remote = None
+    if config.remote is not None:
+        remote = Remote(Path(config.data_dir), content, clock.now_ns, config.remote.key)
+    return asyncio.run(run_box(config, clock, remote))

@@ -11,20 +11,64 @@ from box.assembly import load_models, make_box
 from box.clock import Clock
 from box.config import BoxConfig
 from box.recording import Recording
+from box.remote import Remote
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
 from box.sources.opening import open_sources
 from box.sources.seedlink import SeedLinkSource
 from box.station_box import Box
+from box.steward import Steward
 from box.upkeep import Upkeep
 from ringbuffer.segment import Segment
 
 _log = logging.getLogger(__name__)
 DRAIN_S = 10.0  # for what is left in the outbox when the daemon is told to stop
+SHORT_DRAIN_S = 1.0  # the same, where it goes on at once with another configuration
 
 
-async def run_box(config: BoxConfig, clock: Clock) -> int:
-    """Run until all sources have ended or a signal comes."""
+async def run_box(config: BoxConfig, clock: Clock, remote: Remote | None = None) -> int:
+    """Run until all sources have ended or a signal comes, anew for each configuration from afar."""
+    stop = _Stop()
+    again = True
+    while again and not stop.wanted:
+        try:
+            if remote is not None:
+                remote.runs = False
+                config = remote.effective()
+            again = await _run_once(config, clock, remote, stop)
+        except Exception as error:
+            if remote is None or not remote.fall_back(error):
+                raise
+            _log.error("%s: back to the configuration before", error)
+    if remote is not None:
+        remote.stop()
+    return 0
+
+
+class _Stop:
+    """SIGTERM and SIGINT, whenever they come."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._feeds: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop)
+
+    def ends(self, feeds: list[asyncio.Task[None]]) -> None:
+        """What a signal ends."""
+        self._feeds = feeds
+        if self.wanted:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.wanted = True
+        for feed in self._feeds:
+            feed.cancel()
+
+
+async def _run_once(config: BoxConfig, clock: Clock, remote: Remote | None, stop: _Stop) -> bool:
+    """Under one configuration. True where that has been replaced by another."""
     models = load_models(config.picking)
     sources = open_sources(config, clock)
     with ExitStack() as stack:
@@ -35,14 +79,15 @@ async def run_box(config: BoxConfig, clock: Clock) -> int:
         }
         recording.start(box.journal for box in boxes.values() if box.journal)
         upkeep = Upkeep(boxes, sources, config, clock, models)
+        steward = None if remote is None else Steward(remote, config, boxes, clock)
         try:
             async with recording.serving():
-                await _serve(boxes, sources, config, upkeep, recording)
+                again = await _serve(boxes, sources, config, upkeep, recording, steward, stop)
         except Exception as error:
             upkeep.ended(error)
             raise
         upkeep.ended()
-    return 0
+    return again
 
 
 async def _serve(
@@ -51,8 +96,13 @@ async def _serve(
     config: BoxConfig,
     upkeep: Upkeep,
     recording: Recording,
-) -> None:
-    """Feed the boxes from all sources, each in a task of its own, and say goodbye."""
+    steward: Steward | None,
+    stop: _Stop,
+) -> bool:
+    """Feed the boxes from all sources, each in a task of its own, and say goodbye.
+
+    Returns whether that was for another configuration.
+    """
     for box in boxes.values():
         box.resume()
         box.session.start()
@@ -65,23 +115,37 @@ async def _serve(
             box.take(segment)
 
     feeds = [asyncio.create_task(source.run(take)) for source in sources]
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, lambda: [feed.cancel() for feed in feeds])
+    stop.ends(feeds)
+    steering = [] if steward is None else [asyncio.create_task(_steer(steward, feeds))]
     await asyncio.sleep(0)  # the sources begin
     upkeep.ready()
     await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
-    upkeep.stopping()
-    for task in (syncing, *feeds):
+    again = any(task.done() for task in steering) and not stop.wanted
+    upkeep.stopping(again)
+    for task in (syncing, *steering, *feeds):
         task.cancel()
-    for ended in await asyncio.gather(*feeds, return_exceptions=True):
+    for ended in await asyncio.gather(*feeds, *steering, return_exceptions=True):
         if isinstance(ended, Exception):
             raise ended
     for box in boxes.values():
-        box.finish()
+        if again:
+            box.hand_over()
+        else:
+            box.finish()
     upkeep.report()
-    left = await asyncio.gather(*(box.session.stop(DRAIN_S) for box in boxes.values()))
+    drain_s = SHORT_DRAIN_S if again else DRAIN_S
+    left = await asyncio.gather(*(box.session.stop(drain_s) for box in boxes.values()))
     _log.info("stopped, %d packets wait for the next start", sum(left))
+    return again
+
+
+async def _steer(steward: Steward, feeds: list[asyncio.Task[None]]) -> None:
+    """Until another configuration is to be in force: that ends the sources."""
+    try:
+        await steward.run()
+    finally:
+        for feed in feeds:
+            feed.cancel()
 
 
 def _skip_what_was_replayed(sources: list[Source], boxes: list[Box]) -> None:

@@ -17,6 +17,7 @@ from box.station_box import Box
 from box.stations import Station
 from box.stretch import Models
 from converters.simulator import Simulation
+from models.picker import PICKER, Picker
 from ringbuffer.file import PAGE, SMALLEST, RingFile
 from ringbuffer.segment import NS, Segment
 from uplink.outbox import Packet
@@ -101,6 +102,12 @@ def bench(models: Models, station: Station, packets: list[Segment], tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
+def other_models(models: Models) -> Models:
+    """With a picker of other numbers."""
+    return replace(models, picker=Picker(PICKER.with_name("picker_float.tflite")))
+
+
+@pytest.fixture(scope="module")
 def uninterrupted(
     models: Models, station: Station, packets: list[Segment]
 ) -> list[tuple[str, bytes]]:
@@ -178,24 +185,85 @@ def test_what_was_not_judged_before_a_long_outage_is_told_as_historical(
     assert (pick.id, pick.time_ns) == (live.id, live.time_ns)
 
 
-def test_a_box_with_another_model_or_threshold_does_not_tell_the_same_onset_anew(
-    bench: Bench, packets: list[Segment], uninterrupted: list[tuple[str, bytes]]
+def until_the_first_pick(bench: Bench, packets: list[Segment]) -> int:
+    """Feed a box until it has told of an onset, which is then open. Returns the packets fed."""
+    for fed, packet in enumerate(packets, 1):
+        bench.feed([packet])
+        if picks(bench.outbox):
+            return fed
+    raise AssertionError("no pick")
+
+
+def test_a_box_with_another_model_does_not_tell_the_same_onset_anew(
+    bench: Bench, packets: list[Segment], other_models: Models
 ) -> None:
     """Fed again, the packets of an onset would give it another id."""
-    first_pick = next(i for i, (topic, _) in enumerate(uninterrupted) if topic.endswith("pick"))
-    fed = 0
-    while len(bench.outbox.packets) <= first_pick:
-        bench.feed([packets[fed]])
-        fed += 1
+    fed = until_the_first_pick(bench, packets)
     bench.kill()
     told = list(bench.outbox.packets)
-    bench.picking = PickingConfig(p_threshold=0.05)
+    bench.models = other_models
     bench.start()
     assert "other models or settings" in bench.journal.problems[0]
     assert bench.outbox.packets == told
     bench.feed(packets[fed:])
     ids = [(p.phase, p.id, p.revision) for p in picks(bench.outbox)]
     assert len(ids) == len(set(ids)) > 1
+
+
+def test_a_box_that_is_handed_over_to_another_model_goes_on_with_what_is_open(
+    bench: Bench, packets: list[Segment], other_models: Models
+) -> None:
+    fed = until_the_first_pick(bench, packets)
+    while not bench.box.can_be_noted:
+        bench.feed([packets[fed]])
+        fed += 1
+    [open_pick] = {p.id for p in picks(bench.outbox)}
+    until_ns = bench.box.pipeline.data_until_ns
+    bench.box.hand_over()
+    bench.journal.close()
+    bench.models = other_models
+    bench.start()
+    assert bench.journal.problems == []
+    assert bench.box.pipeline.data_until_ns == until_ns  # not a second is judged again, or missed
+    bench.feed(packets[fed:])
+    assert not picks(bench.outbox)[-1].flags & PickFlag.PROVISIONAL
+    [last] = [p for p in picks(bench.outbox) if p.id == open_pick][-1:]
+    assert not last.flags & (PickFlag.PROVISIONAL | PickFlag.RETRACTED)
+    ids = [(p.phase, p.id, p.revision) for p in picks(bench.outbox)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kills_between_changes_of_the_thresholds_change_no_packet(
+    models: Models, station: Station, packets: list[Segment], tmp_path: Path, seed: int
+) -> None:
+    """A box killed right after a change, in whose trial that counts as failed, comes back with the
+    thresholds before it: it judges what it had kept by those that were in force then."""
+    rng = Random(seed)
+    channels = sorted({p.channel for p in packets})
+    count = len(packets)
+    settings = [PickingConfig(p_threshold=0.05, s_threshold=0.1, merge="max"), PickingConfig()]
+    changes = sorted(rng.sample(range(count // 10, count), 6))
+    told = []
+    for name in ("alone", "killed"):
+        bench = Bench(models, station, channels, tmp_path / name)
+        bench.picking, done = settings[1], 0
+        for number, index in enumerate(changes):
+            bench.feed(packets[done:index])
+            done = index
+            while not bench.box.can_be_noted:
+                bench.feed([packets[done]])
+                done += 1
+            if name == "killed" and number % 2:
+                bench.kill()
+                bench.start()  # with the thresholds of before the last change
+            else:
+                bench.box.reconfigure(settings[number % 2], TriggerConfig())
+        bench.feed(packets[done:])
+        told.append(bench.outbox.packets)
+        assert bench.journal.problems == []
+    assert told[0] == told[1]
+    assert len(told[0]) > 10
 
 
 def test_a_box_that_was_told_to_stop_begins_afresh_and_repeats_nothing(

@@ -1,0 +1,182 @@
+"""A box configured from afar: the daemon, a real broker, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import msgspec
+import yaml
+
+from converters.simulator import Simulation
+from uplink.packets import decode_presence
+from uplink.remote import Desired, Envelope, Reported, digest, seal
+from uplink.topics import topic
+
+STATION = "XX.S01"
+PATIENCE_S = 60.0
+Told = Callable[[Reported], bool]
+
+
+class Field:
+    """A daemon that can be killed and started again, and the operator far away."""
+
+    def __init__(self, config: Path, url: str, client: aiomqtt.Client, key: str | None) -> None:
+        self.config, self.url, self._client, self._key = config, url, client, key
+        self.reports: list[Reported] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self.said = ""  # on stderr, by all its lives
+        self._reading: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+
+    async def listen(self) -> None:
+        async for message in self._client.messages:
+            if message.topic.value.endswith("reported") and message.payload:
+                self.reports.append(msgspec.json.decode(bytes(message.payload), type=Reported))
+            elif message.topic.value.endswith("presence"):
+                assert isinstance(message.payload, bytes)
+                self.presence = decode_presence(message.payload)
+            self._news.set()
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "box", "box", str(self.config), "--verbose"),
+            stderr=subprocess.PIPE,
+        )
+        self._reading.append(asyncio.create_task(self._read(self._process)))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            self.said += line.decode()
+
+    async def end(self, how: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(how)
+        status = await self._process.wait()
+        await asyncio.gather(*self._reading)
+        return status
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def push(self, desired: Desired, key: str | None = None) -> Reported:
+        """Publish a document; returns the answer to it that is final."""
+        return await self.push_bytes(seal(desired, STATION, key or self._key))
+
+    async def push_bytes(self, payload: bytes) -> Reported:
+        await self._client.publish(topic(STATION, "config/desired"), payload, qos=1, retain=True)
+        return await self.told(
+            lambda r: r.answers == digest(payload) and r.state not in ("pending", "trial")
+        )
+
+    async def told(self, enough: Told) -> Reported:
+        """The newest report, once it is so."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (self.reports and enough(self.reports[-1])):
+                self._news.clear()
+                await self._news.wait()
+        return self.reports[-1]
+
+
+def in_the_field(
+    scenario: Callable[[Field], Coroutine[Any, Any, None]],
+    folder: Path,
+    recordings: Path,
+    simulation: Simulation,
+    mosquitto: Any,
+    keys: tuple[str, str] | None = None,
+) -> Field:
+    place = next(s for s in simulation.stations if s.station_id == STATION)
+    (folder / "data").mkdir()
+    content: dict[str, Any] = {
+        "station": {"id": STATION, "latitude": place.latitude, "longitude": place.longitude},
+        "source": {"path": str(recordings / "waveforms" / f"{STATION}.mseed"), "speed": 4.0},
+        "broker": {"url": mosquitto.url.replace("//", "//user:geheim@")},
+        "data_dir": str(folder / "data"),
+        "remote": {} if keys is None else {"key": keys[1]},
+    }
+    config = folder / "box.yaml"
+    config.write_text(yaml.safe_dump(content))
+
+    @asynccontextmanager
+    async def box() -> AsyncIterator[Field]:
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port, identifier="operator") as client:
+            field = Field(config, mosquitto.url, client, keys and keys[0])
+            await client.subscribe("diting/v1/#", qos=1)
+            listening = asyncio.create_task(field.listen())
+            await field.start()
+            try:
+                await field.told(lambda r: r.state == "applied")
+                yield field
+                assert field._process is not None
+                if field._process.returncode is None:
+                    assert await field.end(signal.SIGTERM) == 0
+            finally:
+                listening.cancel()
+                if field._process is not None and field._process.returncode is None:
+                    field._process.kill()
+
+    async def run() -> Field:
+        async with box() as field:
+            await scenario(field)
+        assert "Traceback" not in field.said
+        assert "geheim" not in field.said
+        assert all("geheim" not in str(report) for report in field.reports)
+        return field
+
+    return asyncio.run(run())
+
+
+def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_restart(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+) -> None:
+    async def scenario(field: Field) -> None:
+        before = field.reports[-1].effective
+        bad = {
+            "envelope: ": b'{"body": ',
+            "document: not JSON: ": msgspec.json.encode(Envelope("{version: 1")),
+            "colour: unknown field": seal(Desired(version=1, changes={"colour": "red"}), STATION),
+            "picking.p_threshold: Expected `float` < 1.0 (got 7)": seal(
+                Desired(version=2, changes={"picking": {"p_threshold": 7}}), STATION
+            ),
+            "broker.url: broker: 'mqtt://host:1:2' has no valid": seal(
+                Desired(version=3, changes={"broker": {"url": "mqtt://host:1:2"}}), STATION
+            ),
+            "data_dir: is for the box's own file": seal(
+                Desired(version=4, changes={"data_dir": "/"}), STATION
+            ),
+            "picking.picker: is for the box's own file": seal(
+                Desired(version=5, changes={"picking": {"picker": "/etc/passwd"}}), STATION
+            ),
+        }
+        for complaint, payload in bad.items():
+            answer = await field.push_bytes(payload)
+            assert (answer.state, answer.version) == ("refused", 0)
+            assert answer.problems[0].startswith(complaint)
+            assert answer.effective == before
+        desired = Desired(version=6, changes={"picking": {"p_threshold": 0.35}})
+        answer = await field.push(desired)
+        assert (answer.state, answer.version, answer.problems) == ("applied", 6, [])
+        assert answer.effective["picking"]["p_threshold"] == 0.35
+        assert answer.refusal is not None
+        assert answer.refusal.version == 5
+        assert field.presence.online
+        sessions = field.presence.session
+        again = await field.push(desired)  # told once more, as a broker does
+        assert again == answer
+        late = await field.push(Desired(version=6, changes={}))
+        assert (late.state, late.version) == ("refused", 6)
+        assert "version: 6 is not above 6" in late.problems[0]
+        assert field.presence.session == sessions
+
+    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
