@@ -31,6 +31,9 @@ class FeedMemory(msgspec.Struct, frozen=True, array_like=True):
     next: int  # its index on the trace's grid
     warm_up: int
     filters: list[float]
+    detector: list[float]
+    pending: list[int]  # samples from there on, less than a second
+    pending_flags: int
 
 
 class OnsetMemory(msgspec.Struct, frozen=True, array_like=True):

@@ -47,6 +47,11 @@ class ConditionedTrace:
         self._real[row + warm_up : row + len(values), component] = True
         self.ends[component] = max(self.ends[component], index + len(values))
 
+    def disown(self, component: int, first: int, last: int) -> None:
+        """Samples `first` (included) to `last` (excluded) don't count as real after all."""
+        rows = slice(max(0, first - self._first), max(0, last - self._first))
+        self._real[rows, component] = False
+
     def window(self, end: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The `count` samples before index `end`: values and what of them is real, as views.
 

@@ -75,6 +75,10 @@ class Conditioner:
         elif memory:
             self._state = np.array(memory).reshape(self._rest.shape)
 
+    def samples_for(self, outputs: int) -> int:
+        """How many more samples it takes until so many outputs (> 0) have come."""
+        return self._resampler.samples_for(outputs) if self._resampler else outputs
+
     def process(self, samples: NDArray[np.int32]) -> NDArray[np.float32]:
         """The next samples, shape (n,), in counts -> conditioned samples at 100 Hz, in counts."""
         if not len(samples):
@@ -143,6 +147,9 @@ class Resampler:
             raise ValueError("filters: the memory of others")
         self._offset, self._next = memory[0], int(memory[1])
         self._state, self._past = state.reshape(self._state.shape), past
+
+    def samples_for(self, outputs: int) -> int:
+        return max(1, ((outputs - 1) * self._step + self._next) // self._unit + 1)
 
     def process(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The next values, shape (n > 0,) -> those outputs that need no later one."""

@@ -17,6 +17,7 @@ from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 
 TOLERANCE = Fraction(1, 2)  # of a sample interval: less is jitter, more is a gap or a step
 OFF_PHASE = Fraction(1, 4)  # of a sample interval, from a whole number: not lost samples, a step
+NONE = np.empty(0, np.int32)
 SET_BACK_S = 30  # of nothing but late data: then it is the clock
 CONTRADICTED = 30  # times as much is said by late data that contradict what is there
 
@@ -148,12 +149,19 @@ class ChannelRing:
         late = (self._late_until_ns, self._late_samples)
         return Position(self._anchor_ns, self._end, self._offset_ns, *late)
 
-    def resume(self, position: Position) -> None:
-        """Go on from a position, empty: what comes is placed as if the samples before it were
-        there."""
+    def resume(
+        self, position: Position, newest: NDArray[np.int32] = NONE, flags: Flag = Flag.NONE
+    ) -> None:
+        """Go on from a position with the newest samples before it, which may be none: what comes
+        is placed as if all samples before it were there."""
         self._clear()
         self._anchor_ns, self._end, self._offset_ns = position[:3]
         self._late_until_ns, self._late_samples = position[3:]
+        for slots, part in self._slots(self._end - len(newest), self._end, self._end):
+            self._storage.samples[slots] = newest[part]
+            self._storage.mask[slots] = True
+            self._storage.flags[slots] = int(flags)
+            self._storage.offset_ns[slots] = self._offset_ns
 
     @property
     def end_ns(self) -> int | None:

@@ -1,0 +1,182 @@
+"""What is wrong with a channel's signal, told from the samples alone, and what follows from it.
+
+Each second of a channel's contiguous raw samples (a block) is looked at before it is conditioned.
+
+- **Dead or stuck**: an RMS below `flat_counts` for `stuck_s`, or, at once, a jump onto a constant
+  value. Its samples are not real.
+- **Calibration**, by the source's flag: not real.
+- **Spikes**: one or two samples far off, and all calm before and behind. They are bridged for the
+  filters' sake, and not real. From `spikes_per_minute` on, nothing of the channel is.
+- **Steps** (mass recentring, calibration pulses that nobody flags): the level jumps, calm before
+  and behind. The filters begin afresh there, as behind a hole.
+- **Clipping**: the source's flag, samples at `full_scale_counts`, or flat tops at one level. Picks
+  on it say so: their amplitude is a lower bound.
+- **Offset** beyond `offset_fraction` of `full_scale_counts`: told in health.
+
+What is not real is to the picker as a component that is missing: it judges the others, picks
+nothing within half a second of where a component begins or ceases to be real, and says NEAR_GAP of
+picks within three seconds. So a fault costs what a hole of its length does. To mark the picks, or
+to suppress them, would not do: a spike or a step that goes through the filters is taken for an
+arrival, and a large one hides earthquakes for the half minute that it is in the window
+(tests/box/test_quality.py shows both).
+
+Everything follows from the samples and from what `memory` returns, so that a box that was killed
+tells what it would have told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from box.config import QualityConfig
+from box.glitches import UNDECIDED, Values, find_glitches, flat_tops
+from ringbuffer.segment import Flag
+
+MINUTE = 60  # blocks
+TAIL = 2 * UNDECIDED  # samples of the block before that are looked at once more
+SUSPECT = 8.0  # times the mean difference of neighbours: below it the largest is no glitch
+MOST_SPIKES = 6  # samples of one block; of what has more, nothing is left
+TOP_RMS = 100.0  # counts, below which there are no flat tops
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a block shows.
+
+    samples: int32, shape (n,), spikes bridged: those to condition
+    end, fresh: they are real up to index `end`, and again from index `fresh` on, where the filters
+        begin afresh; None where nothing more of the block is real
+    spikes: indices of samples that are not real all the same
+    clipped: number of samples, at least
+    steps: heights in counts
+    """
+
+    samples: NDArray[np.int32]
+    end: int
+    mean: float
+    variance: float  # about the mean
+    clipped: int
+    fresh: int | None = None
+    spikes: list[int] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    dead: bool = False
+    calibration: bool = False
+    spiking: bool = False
+
+
+class Detector:
+    """Looks at the blocks of one channel, in order."""
+
+    def __init__(self, config: QualityConfig, rate: Fraction) -> None:
+        self._config = config
+        self._limit = config.full_scale_counts
+        self._stuck = None if config.stuck_s is None else round(config.stuck_s * rate)
+        self._tail: Values = np.empty(0)
+        self._flat = 0  # samples since the channel was last alive
+        self._dead = False
+        self._out = False  # the newest sample was not real
+        self._spiking = False
+        self._block = 0
+        self._spiked: list[int] = []  # of each spike of the last minute, its block
+
+    def memory(self) -> list[float]:
+        """What is kept of the past."""
+        states = (self._flat, self._dead, self._out, self._spiking, self._block)
+        counts = [*states, len(self._spiked), *self._spiked]
+        return [float(x) for x in (*counts, *self._tail)]
+
+    def remember(self, memory: list[float]) -> None:
+        """Go on where another was. Raises ValueError for what is not a memory."""
+        if len(memory) < 6:
+            raise ValueError("quality: the memory of others")
+        self._flat, dead, out, spiking, self._block, count = (int(x) for x in memory[:6])
+        self._dead, self._out, self._spiking = bool(dead), bool(out), bool(spiking)
+        self._spiked = [int(x) for x in memory[6 : 6 + count]]
+        self._tail = np.array(memory[6 + count :], np.float64)
+
+    def restart(self) -> None:
+        """What comes is not connected with what was."""
+        self._tail = np.empty(0)
+
+    def inspect(self, samples: NDArray[np.int32], flags: Flag) -> Findings:
+        """Look at the next samples, shape (n > 0,)."""
+        n = len(samples)
+        values = np.empty(n + 1)
+        values[0] = self._tail[-1] if len(self._tail) else samples[0]
+        values[1:] = samples
+        new = values[1:]
+        change = new - values[:-1]
+        np.abs(change, out=change)
+        largest, total = float(np.maximum.reduce(change)), float(np.add.reduce(change))
+        mean = float(np.add.reduce(new)) / n
+        about = new - mean
+        variance = float(about.dot(about)) / n
+        clipped = self._clipped(new, change, variance, flags)
+        shown = Findings(samples, n, mean, variance, clipped)
+        shown.calibration = Flag.CALIBRATION in flags
+        self._block += 1
+        self._look_for_life(shown)
+        # What stands out cannot be a glitch unless it stands out from the mean.
+        if n * largest > SUSPECT * (total - 2 * largest) and largest > 0:
+            self._look_for_glitches(shown, new)
+        else:
+            self._tail = new[-TAIL:]
+        self._conclude(shown)
+        return shown
+
+    def _clipped(self, new: Values, change: Values, variance: float, flags: Flag) -> int:
+        count = 0
+        if self._limit is not None:
+            if max(np.maximum.reduce(new), -np.minimum.reduce(new)) >= self._limit:
+                count = int(np.count_nonzero(np.abs(new) >= self._limit))
+        elif variance > TOP_RMS**2 and np.count_nonzero(change) <= len(change) - 4:
+            count = flat_tops(new)
+        return max(count, int(Flag.CLIPPED in flags))
+
+    def _look_for_life(self, shown: Findings) -> None:
+        if shown.variance >= self._config.flat_counts**2:
+            self._flat, self._dead = 0, False
+            return
+        self._flat += len(shown.samples)
+        if self._stuck is not None and self._flat >= self._stuck:
+            self._dead = True
+
+    def _look_for_glitches(self, shown: Findings, new: Values) -> None:
+        begin = len(self._tail)
+        values = np.concatenate((self._tail, new))
+        found = find_glitches(values, begin)
+        levels = [at for at, _ in found.steps]
+        # A step is not to be found again.
+        self._tail = values[max(begin + levels[-1] if levels else 0, len(values) - TAIL) :]
+        breaks = [max(0, at) for at in levels]
+        if any(at < 0 for at in found.spikes):  # it has been conditioned
+            breaks.append(0)
+        if breaks:
+            shown.end, shown.fresh = min(breaks), max(breaks)
+        if found.dropout is not None:
+            shown.end, shown.fresh = min(shown.end, max(0, found.dropout)), None
+            self._dead = True
+        if found.spikes:
+            shown.samples = values[begin:].astype(np.int32)
+            shown.spikes = [at for at in found.spikes if at >= 0]
+            self._spiked += [self._block] * len(found.spikes)
+        shown.steps = [height for _, height in found.steps]
+
+    def _conclude(self, shown: Findings) -> None:
+        """Which of the samples are real."""
+        while self._spiked and self._spiked[0] <= self._block - MINUTE:
+            del self._spiked[0]
+        most = self._config.spikes_per_minute
+        self._spiking = len(self._spiked) >= (most / 2 if self._spiking else most)
+        shown.dead, shown.spiking = self._dead, self._spiking
+        drops_out = shown.end < len(shown.samples) and shown.fresh is None
+        torn = self._spiking or len(shown.spikes) > MOST_SPIKES
+        if shown.calibration or torn or (self._dead and not drops_out):
+            shown.end, shown.fresh = 0, None
+        elif self._out and not self._dead:
+            shown.end, shown.fresh = 0, shown.fresh or 0
+        self._out = shown.end < len(shown.samples) and shown.fresh is None
