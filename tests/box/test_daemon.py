@@ -12,6 +12,7 @@ from pathlib import Path
 import aiomqtt
 import yaml
 
+from box.starts import STOPPED, Starts
 from converters.simulator import Simulation
 from uplink import packets, topics
 from uplink.packets import PickFlag
@@ -92,6 +93,20 @@ def test_a_box_publishes_its_picks_and_says_hello_health_and_goodbye(
         mine = [p for p in settled if abs(p.time_ns - arrival.p_time_ns) < 300_000_000]
         assert mine
         assert mine[-1].magnitude is not None  # the sensitivity of the configuration is used
+    [*_, last] = [payload for kind, payload in heard if kind == "health"]
+    assert len(last) < 4096  # it travels by radio
+    health = packets.decode_health(last)
+    assert health.system is not None
+    assert health.uplink is not None
+    assert (health.system.starts, health.system.unclean, health.uplink.connections) == (1, 0, 1)
+    assert health.uplink.session == born.session
+    assert health.system.models == born.models
+    assert health.system.versions["diting-smart-box"] == born.version
+    assert list(health.system.free_mb) == [str(tmp_path / "data")]
+    assert 20 < (health.system.resident_mb or 0) < 1000
+    late = (health.system.late_p50_ms, health.system.late_p99_ms, health.system.late_max_ms)
+    assert None not in late
+    assert Starts(tmp_path / "data" / "starts.json").last_end == STOPPED
 
 
 def test_a_box_told_to_stop_settles_and_keeps_what_the_broker_has_not(
@@ -156,9 +171,9 @@ def test_a_source_that_is_dead_stalls_no_other_station(
         )
         heard = asyncio.run(asyncio.wait_for(until_goodbyes(), WITHIN_S))
     assert "pick" in {kind for kind, _ in heard[STATION]}
-    [health] = [packets.decode_health(p) for kind, p in heard["XX.DEAD"] if kind == "health"]
+    [*_, health] = [packets.decode_health(p) for kind, p in heard["XX.DEAD"] if kind == "health"]
     assert health.notes == [f"shake 127.0.0.1:{port}: Address already in use"]
-    [health] = [packets.decode_health(p) for kind, p in heard[STATION] if kind == "health"]
+    [*_, health] = [packets.decode_health(p) for kind, p in heard[STATION] if kind == "health"]
     assert health.notes == []
     assert health.counters[f"miniseed {path} frames"] > 100
 

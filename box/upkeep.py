@@ -1,0 +1,109 @@
+"""What the daemon does beside picking: say that it lives, how it is, and why it should not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from box.clock import NS
+from box.config import BoxConfig
+from box.health import SystemHealth
+from box.host_clock import HostClock
+from box.lateness import measure
+from box.notify import Notifier
+from box.sources.live import Source
+from box.starts import RUNNING, STOPPED, Starts
+from box.station_box import Box
+from box.stretch import Models
+from box.watchdog import SILENT, Watchdog, keep_watch
+
+FIRST_HEALTH_S = 30.0  # after the start, when sources and broker have had their time to connect
+
+
+class Upkeep:
+    """Health, the watchdog and the service manager, for all boxes of the daemon."""
+
+    def __init__(
+        self,
+        boxes: Mapping[str, Box],
+        sources: Sequence[Source],
+        config: BoxConfig,
+        clock: HostClock,
+        models: Models,
+    ) -> None:
+        """boxes, sources: as they are at any time; both may change."""
+        self._boxes = boxes
+        self._sources = sources
+        self._every_s = config.health_every_s
+        self._clock = clock
+        folders = [config.data_dir] + ([config.archive.path] if config.archive else [])
+        self._starts = Starts(Path(config.data_dir) / "starts.json")
+        self._health = SystemHealth(
+            clock, self._starts, map(Path, folders), models.hashes(), models.picker.engine
+        )
+        self._notifier = Notifier()
+        self._silent_s = config.silent_restart_s
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def ready(self) -> None:
+        """The sources run and the outboxes are open."""
+        self._notifier.send(READY=1)
+        watchdog = Watchdog(
+            lambda: [box.pipeline for box in self._boxes.values()],
+            self._clock,
+            self._silent_s,
+            patient=self._starts.last_end.startswith(SILENT),
+        )
+        watch = keep_watch(watchdog, self._notifier, self._status, self._changed)
+        self._tasks = [
+            asyncio.create_task(watch),
+            asyncio.create_task(self._clock.watch()),
+            asyncio.create_task(measure(self._health.lateness, self._clock)),
+            asyncio.create_task(_repeat(self.report, FIRST_HEALTH_S, self._every_s)),
+        ]
+
+    def stopping(self, again: bool = False) -> None:
+        """again: the service goes on at once under another configuration."""
+        if not again:
+            self._notifier.send(STOPPING=1, STATUS="stopping")
+        for task in self._tasks:
+            task.cancel()
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """The last word of the daemon, for its next health: error is what it did not survive."""
+        self._starts.note(STOPPED if error is None else f"failed: {error}"[:200])
+
+    def report(self) -> None:
+        """A health packet of each box, once it is known what time it is. Raises OutboxError."""
+        if not self._clock.plausible:
+            return
+        system = self._health.collect()
+        for box in self._boxes.values():
+            mine = f"{box.station_id}."
+            sources = (s for s in self._sources if any(c.startswith(mine) for c in s.channels))
+            box.report_health(sources, system, self._clock)
+
+    def _changed(self, trouble: str) -> None:
+        self._starts.note(trouble or RUNNING)
+
+    def _status(self) -> str:
+        """A line for people who ask the service manager."""
+        boxes = self._boxes.values()
+        picks = sum(box.pipeline.counters.picks for box in boxes)
+        waiting = sum(box.session.state().waiting for box in boxes)
+        up = sum(box.session.connection.up for box in boxes)
+        until_ns = max((box.pipeline.data_until_ns for box in boxes), default=0)
+        until = datetime.fromtimestamp(until_ns // NS, UTC).isoformat()[:19] if until_ns else "–"
+        return (
+            f"{len(boxes)} stations, {up} connected; data until {until}; {picks} picks;"
+            f" {waiting} packets waiting"
+        )
+
+
+async def _repeat(what: Callable[[], None], first_s: float, every_s: float) -> None:
+    await asyncio.sleep(min(first_s, every_s))
+    while True:
+        what()
+        await asyncio.sleep(every_s)
