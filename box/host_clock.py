@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from box.clock import NS, Clock
 from ringbuffer.segment import NOTHING_KNOWN, ClockState
+from uplink.packets import HostHealth
 
 _log = logging.getLogger(__name__)
 POLL_S = 60.0
@@ -129,6 +130,7 @@ class HostClock:
     """The host's clock, and what was said of it of late. Is the clock of everything that leaves the
     box; where it has not been set, that is the time of the newest samples whose clock has.
 
+    clock: the host's itself
     reading: the latest; None before the first, and where nobody could be asked
     """
 
@@ -138,7 +140,7 @@ class HostClock:
         kernel: Callable[[], HostReading | None] = read_kernel,
         chrony: Callable[[], Awaitable[HostReading | None]] = ask_chrony,
     ) -> None:
-        self._clock = clock
+        self.clock = clock
         self._kernel = kernel
         self._chrony = chrony
         self._told_ns = 0
@@ -146,14 +148,14 @@ class HostClock:
         self._locked = NOTHING_KNOWN  # as it was when it was synchronised last
 
     def now_ns(self) -> int:
-        host_ns = self._clock.now_ns()
+        host_ns = self.clock.now_ns()
         return host_ns if host_ns >= EARLIEST_NS else max(host_ns, self._told_ns)
 
     async def sleep_until(self, time_ns: int) -> None:
-        await self._clock.sleep_until(time_ns)
+        await self.clock.sleep_until(time_ns)
 
     def monotonic_ns(self) -> int:
-        return self._clock.monotonic_ns()
+        return self.clock.monotonic_ns()
 
     def told(self, time_ns: int) -> None:
         """A sample has come that was taken at a time, by a clock that is set."""
@@ -168,7 +170,7 @@ class HostClock:
     def synchronised(self) -> bool:
         """The host's clock itself."""
         reading = self.reading
-        return reading is not None and reading.synchronised and self._clock.now_ns() >= EARLIEST_NS
+        return reading is not None and reading.synchronised and self.clock.now_ns() >= EARLIEST_NS
 
     def state(self) -> ClockState:
         """Of samples that the host's clock times."""
@@ -183,7 +185,7 @@ class HostClock:
         was = self.synchronised
         self.reading = reading
         if reading is not None and self.synchronised:
-            self._locked = ClockState(reading.error_us, self._clock.now_ns())
+            self._locked = ClockState(reading.error_us, self.clock.now_ns())
         if was != self.synchronised:
             _log.info("the host's clock is %ssynchronised", "not " if was else "")
 
@@ -200,10 +202,18 @@ class HostClock:
         while not self.plausible:  # noqa: ASYNC110 - nobody tells of a clock being set
             await asyncio.sleep(1.0)
 
+    def health(self) -> HostHealth:
+        reading = self.reading
+        return HostHealth(
+            set=self.clock.now_ns() >= EARLIEST_NS,
+            synchronised=None if reading is None else reading.synchronised,
+            error_s=None if reading is None or reading.error_us is None else reading.error_us / 1e6,
+            by="" if reading is None else reading.by,
+        )
+
     @property
     def problems(self) -> list[str]:
-        if self._clock.now_ns() < EARLIEST_NS:
+        """What nobody can live with: that it is not synchronised is told by `health`."""
+        if self.clock.now_ns() < EARLIEST_NS:
             return ["clock: the host's has not been set"]
-        if self.reading is not None and not self.reading.synchronised:
-            return ["clock: the host's is not synchronised"]
         return []

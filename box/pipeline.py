@@ -12,14 +12,16 @@ from hashlib import sha256
 
 import msgspec
 
-from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.config import ClockConfig, PickingConfig, QualityConfig, TriggerConfig
 from box.memory import StretchMemory
+from box.signal_health import SignalHealth
 from box.stations import Station
 from box.stretch import LAG, Counters, Models, Setup, Stretch
+from box.timing import timing
 from models.conditioning import MIN_RATE
 from ringbuffer.channels import choose_channels
 from ringbuffer.segment import Segment
-from uplink.packets import Event, Pick
+from uplink.packets import ChannelHealth, ClockHealth, Event, Pick
 
 Settings = tuple[PickingConfig, TriggerConfig]
 
@@ -37,8 +39,11 @@ class StationPipeline:
         clock: ClockConfig,
         ring_s: float,
         reorder_s: float,
+        quality: QualityConfig | None = None,
     ) -> None:
         """channels: all that the source offers; those to pick on are chosen from them."""
+        quality = quality or QualityConfig()
+        self.signal = SignalHealth(quality)
         self.station = station
         self.components = choose_channels(channels)
         self.counters = Counters()
@@ -53,12 +58,27 @@ class StationPipeline:
             ring_s,
             reorder_s,
             self.counters,
+            signal=self.signal,
         )
         # Another pipeline, with the same `settings`, tells the same only with these the same.
-        tells = [models.hashes(), ring_s, reorder_s]
+        tells = [models.hashes(), ring_s, reorder_s, quality]
         self.signature = sha256(msgspec.json.encode(tells)).hexdigest()[:16]
         self._stretch: Stretch | None = None
+        self._newest: Segment | None = None
         self.stretches = 0  # begun so far
+
+    def clock_health(self) -> ClockHealth | None:
+        """How well the newest samples are timed; None before the first."""
+        newest = self._newest
+        if newest is None:
+            return None
+        known = timing(newest.end_ns, newest.flags, newest.clock, self._setup.clock)
+        return ClockHealth(newest.locked, *known)
+
+    def channel_health(self) -> dict[str, ChannelHealth]:
+        """Channel (NET.STA.LOC.CHA) -> what its signal is like."""
+        time_ns = self.data_until_ns
+        return self.signal.channels(lambda channel: self.station.response(channel, time_ns))
 
     @property
     def settings(self) -> Settings:
@@ -84,6 +104,7 @@ class StationPipeline:
         if not self._is_picked_on(segment):
             self.counters.ignored += 1
             return []
+        self._newest = segment
         told: list[Pick | Event] = []
         strides = self.counters.strides
         self.unjudged_s += len(segment.samples) / segment.rate / len(self.components)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import msgspec
 
 from box.config import PickingConfig, TriggerConfig
+from box.host_clock import HostClock
 from box.journal import Journal, pieces
 from box.pipeline import Settings, StationPipeline
 from box.recording import Recording
@@ -123,7 +124,12 @@ class Box:
         position = self.journal.finish(now_ns) if self.journal else 0
         self._publish(self.pipeline.flush(), now_ns, position)
 
-    def report_health(self, sources: Iterable[Source] = (), system: System | None = None) -> None:
+    def report_health(
+        self,
+        sources: Iterable[Source] = (),
+        system: System | None = None,
+        host: HostClock | None = None,
+    ) -> None:
         """sources: those of this station, whose counters and troubles are told with it."""
         now_ns = self._now_ns()
         counters = self.pipeline.counters.as_dict()
@@ -132,19 +138,26 @@ class Box:
             counted = asdict(source.counters)
             counters |= {f"{source.name} {name}": count for name, count in counted.items()}
             notes += source.problems
+        notes += self.pipeline.signal.notes
         if self.journal is not None:
             counters |= {f"ring {key}": count for key, count in self.journal.counters.items()}
             notes += self.journal.problems
         if self._recording is not None:
             counters |= self._recording.counters
             notes += self._recording.problems
+        clock = self.pipeline.clock_health()
+        notes += host.problems if host else []
         health = Health(
             time_ns=now_ns,
             data_until_ns=self.pipeline.data_until_ns,
             counters={k: v for k, v in counters.items() if v},
             notes=notes,
+            channels=self.pipeline.channel_health(),
             system=system,
             uplink=self.session.state(),
+            clock_uncertainty_s=clock.uncertainty_s if clock else 0.0,
+            clock=clock,
+            host_clock=host.health() if host else None,
         )
         name = topic(self.station_id, "health")
         self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])

@@ -42,6 +42,7 @@ class PickFlag(IntFlag):
     HISTORICAL = 64  # made from backfilled data
     NO_RESPONSE = 128  # no amplitude in physical units, hence no magnitude
     TIME_STEP = 256  # the clock stepped just before it, or before its vote was complete
+    QUARANTINED = 512  # of a station that shouts: no event is to be made of it
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,6 +249,38 @@ class Uplink(msgspec.Struct, frozen=True, omit_defaults=True):
     trouble: str = ""  # why the last attempt or connection ended
 
 
+class ClockHealth(msgspec.Struct, frozen=True):
+    """How well the newest samples are timed, in health."""
+
+    locked: bool  # as far as their source tells
+    uncertainty_s: float
+    age_s: float | None  # since the last lock, 0 while locked; None where none is known of
+
+
+class HostHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The clock of the box's computer, in health."""
+
+    set: bool = True  # at all
+    synchronised: bool | None = None  # None: nobody could be asked
+    error_s: float | None = None  # estimated, while synchronised
+    by: str = ""  # who says so: "kernel" or "chrony"
+
+
+class ChannelHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a channel's signal is like. Counts are since the box was started."""
+
+    state: str = "good"  # or dead, calibration, spiking, clipped, stepped, offset
+    since_ns: int = 0  # of a state that is not good
+    offset_counts: float = 0.0  # mean of the last minute or so
+    rms_counts: float = 0.0  # about the mean of each second, of the last minute or so
+    rms_m_s: float | None = None  # the same; None where no response is known
+    dead_s: int = 0
+    calibration_s: int = 0
+    clipped_samples: int = 0
+    spikes: int = 0  # samples
+    steps: int = 0
+
+
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the box says of itself every few minutes.
 
@@ -259,8 +292,11 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     counters: dict[str, int] = {}
     clock_uncertainty_s: float = 0.0
     notes: list[str] = []
+    channels: dict[str, ChannelHealth] = {}  # NET.STA.LOC.CHA, of those that are picked on
     system: System | None = None
     uplink: Uplink | None = None
+    clock: ClockHealth | None = None
+    host_clock: HostHealth | None = None
 
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode
