@@ -120,6 +120,10 @@ class RecordStore:
             self._streams[station_id] = {**self._streams[station_id], channel: stream}
         stream.extend(record)
 
+    def ends(self, station_id: str) -> dict[str, int]:
+        """Channel -> end of its newest sample (ns)."""
+        return {channel: stream.end_ns for channel, stream in self._streams[station_id].items()}
+
     def streams(self, station_id: str) -> dict[str, Stream]:
         """What there is of a station: channel -> from when to when. Raises OSError."""
         streams = self._streams[station_id]

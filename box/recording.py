@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
@@ -13,6 +14,7 @@ from box.config import BoxConfig
 from box.journal import Journal
 from box.packer import DAY_NS, Packer
 from box.record_store import RECENT, RecordStore
+from box.seedlink_server import SeedLinkServer
 from ringbuffer.records import Finished
 from ringbuffer.segment import Segment
 
@@ -20,7 +22,7 @@ from ringbuffer.segment import Segment
 class Recording:
     """The SDS archive and the SeedLink server's rings, as far as they are configured.
 
-    archive, store: None where it is not configured
+    archive, store: None where it is not configured; the store serves the server
     """
 
     def __init__(self, config: BoxConfig, clock: Clock, stack: ExitStack) -> None:
@@ -40,6 +42,9 @@ class Recording:
         self._packer = Packer(sinks, config.longest_record_s, clock.monotonic_ns)
         self._sinks = sinks
         stack.callback(self._packer.close)
+        self._server: SeedLinkServer | None = None
+        if server is not None and self.store is not None:
+            self._server = SeedLinkServer(server, self.store, clock)
 
     def start(self, journals: Iterable[Journal]) -> None:
         """Make whole what a kill or a power cut has left, and begin."""
@@ -59,7 +64,15 @@ class Recording:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Serve clients meanwhile."""
-        yield
+        if self._server is None:
+            yield
+            return
+        task = asyncio.create_task(self._server.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def put(self, segment: Segment, position: int) -> None:
         """Keep a packet, some time. position: in the station's journal. Never blocks."""
@@ -75,15 +88,20 @@ class Recording:
     def counters(self) -> Counter[str]:
         """For health: those of the packer, and of each who keeps its records, by name."""
         counters = Counter({f"records {name}": n for name, n in self._packer.counters.items()})
-        for name, sink in (("archive", self.archive), ("seedlink ring", self.store)):
-            if sink is not None:
-                counters.update({f"{name} {key}": n for key, n in sink.counters.items()})
+        parts = {"archive": self.archive, "seedlink ring": self.store, "seedlink": self._server}
+        for name, part in parts.items():
+            if part is not None:
+                counters.update({f"{name} {key}": n for key, n in part.counters.items()})
+        if self._server is not None:
+            counters["seedlink clients"] = self._server.clients
         return counters
 
     @property
     def problems(self) -> list[str]:
         """What is wrong with it now, a line each."""
-        return [line for part in (self._packer, *self._sinks) for line in part.problems]
+        served = [] if self._server is None else self._server.problems
+        kept = [line for part in (self._packer, *self._sinks) for line in part.problems]
+        return kept + served
 
 
 def reconcile(store: RecordStore, archive: Archive, tails: dict[str, list[Finished]]) -> None:
