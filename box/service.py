@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 from box.assembly import load_models, make_box
 from box.clock import Clock
 from box.config import BoxConfig
+from box.host_clock import HostClock
 from box.recording import Recording
 from box.remote import Remote
 from box.sources.live import Source
@@ -18,7 +21,7 @@ from box.sources.opening import open_sources
 from box.sources.seedlink import SeedLinkSource
 from box.station_box import Box
 from box.steward import Steward
-from box.upkeep import Upkeep
+from box.upkeep import Process, Upkeep
 from ringbuffer.segment import Segment
 
 _log = logging.getLogger(__name__)
@@ -28,28 +31,34 @@ SHORT_DRAIN_S = 1.0  # the same, where it goes on at once with another configura
 
 async def run_box(config: BoxConfig, clock: Clock, remote: Remote | None = None) -> int:
     """Run until all sources have ended or a signal comes, anew for each configuration from afar."""
-    stop = _Stop()
+    process = Process(Path(config.data_dir))
+    stop = _Stop(process.stopping)
+    host = HostClock(clock)
     again = True
     while again and not stop.wanted:
         try:
             if remote is not None:
                 remote.runs = False
                 config = remote.effective()
-            again = await _run_once(config, clock, remote, stop)
+            again = await _run_once(config, host, remote, process, stop)
         except Exception as error:
             if remote is None or not remote.fall_back(error):
+                process.ended(error)
                 raise
             _log.error("%s: back to the configuration before", error)
     if remote is not None:
         remote.stop()
+    process.ended()
     return 0
 
 
 class _Stop:
     """SIGTERM and SIGINT, whenever they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None]) -> None:
+        """told: called at the first of them."""
         self.wanted = False
+        self._told = told
         self._feeds: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -62,15 +71,19 @@ class _Stop:
             self._stop()
 
     def _stop(self) -> None:
+        if not self.wanted:
+            self._told()
         self.wanted = True
         for feed in self._feeds:
             feed.cancel()
 
 
-async def _run_once(config: BoxConfig, clock: Clock, remote: Remote | None, stop: _Stop) -> bool:
+async def _run_once(
+    config: BoxConfig, clock: HostClock, remote: Remote | None, process: Process, stop: _Stop
+) -> bool:
     """Under one configuration. True where that has been replaced by another."""
     models = load_models(config.picking)
-    sources = open_sources(config, clock)
+    sources = open_sources(config, clock.clock, clock)
     with ExitStack() as stack:
         recording = Recording(config, clock, stack)
         boxes = {
@@ -78,15 +91,12 @@ async def _run_once(config: BoxConfig, clock: Clock, remote: Remote | None, stop
             for station in config.stations
         }
         recording.start(box.journal for box in boxes.values() if box.journal)
-        upkeep = Upkeep(boxes, sources, config, clock, models)
+        upkeep = Upkeep(process, boxes, sources, config, clock, models)
         steward = None if remote is None else Steward(remote, config, boxes, clock)
-        try:
-            async with recording.serving():
-                again = await _serve(boxes, sources, config, upkeep, recording, steward, stop)
-        except Exception as error:
-            upkeep.ended(error)
-            raise
-        upkeep.ended()
+        async with recording.serving():
+            starting = asyncio.create_task(_start_sessions(boxes, clock))
+            stack.callback(starting.cancel)
+            again = await _serve(boxes, sources, config, upkeep, recording, steward, stop)
     return again
 
 
@@ -105,7 +115,6 @@ async def _serve(
     """
     for box in boxes.values():
         box.resume()
-        box.session.start()
     _skip_what_was_replayed(sources, list(boxes.values()))
     syncing = asyncio.create_task(_sync(list(boxes.values()), recording, config.ring.flush_s))
 
@@ -121,7 +130,7 @@ async def _serve(
     upkeep.ready()
     await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
     again = any(task.done() for task in steering) and not stop.wanted
-    upkeep.stopping(again)
+    upkeep.stopping()
     for task in (syncing, *steering, *feeds):
         task.cancel()
     for ended in await asyncio.gather(*feeds, *steering, return_exceptions=True):
@@ -137,6 +146,13 @@ async def _serve(
     left = await asyncio.gather(*(box.session.stop(drain_s) for box in boxes.values()))
     _log.info("stopped, %d packets wait for the next start", sum(left))
     return again
+
+
+async def _start_sessions(boxes: dict[str, Box], clock: HostClock) -> None:
+    """Connect as soon as it is known what time it is. What is told before waits in the outbox."""
+    await clock.until_plausible()
+    for box in boxes.values():
+        box.session.start()
 
 
 async def _steer(steward: Steward, feeds: list[asyncio.Task[None]]) -> None:

@@ -22,11 +22,30 @@ from box.watchdog import SILENT, Watchdog, keep_watch
 FIRST_HEALTH_S = 30.0  # after the start, when sources and broker have had their time to connect
 
 
+class Process:
+    """What the daemon is to the service manager, and to the daemon after it: one, however often
+    its configuration changes."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Count a start."""
+        self.notifier = Notifier()
+        self.starts = Starts(data_dir / "starts.json")
+
+    def stopping(self) -> None:
+        self.notifier.send(STOPPING=1, STATUS="stopping")
+
+    def ended(self, error: Exception | None = None) -> None:
+        """The last word. error: what it did not survive."""
+        self.stopping()
+        self.starts.note(STOPPED if error is None else f"failed: {error}"[:200])
+
+
 class Upkeep:
     """Health, the watchdog and the service manager, for all boxes of the daemon."""
 
     def __init__(
         self,
+        process: Process,
         boxes: Mapping[str, Box],
         sources: Sequence[Source],
         config: BoxConfig,
@@ -34,29 +53,28 @@ class Upkeep:
         models: Models,
     ) -> None:
         """boxes, sources: as they are at any time; both may change."""
+        self._process = process
         self._boxes = boxes
         self._sources = sources
         self._every_s = config.health_every_s
         self._clock = clock
         folders = [config.data_dir] + ([config.archive.path] if config.archive else [])
-        self._starts = Starts(Path(config.data_dir) / "starts.json")
         self._health = SystemHealth(
-            clock, self._starts, map(Path, folders), models.hashes(), models.picker.engine
+            clock, process.starts, map(Path, folders), models.hashes(), models.picker.engine
         )
-        self._notifier = Notifier()
         self._silent_s = config.silent_restart_s
         self._tasks: list[asyncio.Task[None]] = []
 
     def ready(self) -> None:
         """The sources run and the outboxes are open."""
-        self._notifier.send(READY=1)
+        self._process.notifier.send(READY=1)
         watchdog = Watchdog(
             lambda: [box.pipeline for box in self._boxes.values()],
             self._clock,
             self._silent_s,
-            patient=self._starts.last_end.startswith(SILENT),
+            patient=self._process.starts.last_end.startswith(SILENT),
         )
-        watch = keep_watch(watchdog, self._notifier, self._status, self._changed)
+        watch = keep_watch(watchdog, self._process.notifier, self._status, self._changed)
         self._tasks = [
             asyncio.create_task(watch),
             asyncio.create_task(self._clock.watch()),
@@ -64,16 +82,9 @@ class Upkeep:
             asyncio.create_task(_repeat(self.report, FIRST_HEALTH_S, self._every_s)),
         ]
 
-    def stopping(self, again: bool = False) -> None:
-        """again: the service goes on at once under another configuration."""
-        if not again:
-            self._notifier.send(STOPPING=1, STATUS="stopping")
+    def stopping(self) -> None:
         for task in self._tasks:
             task.cancel()
-
-    def ended(self, error: BaseException | None = None) -> None:
-        """The last word of the daemon, for its next health: error is what it did not survive."""
-        self._starts.note(STOPPED if error is None else f"failed: {error}"[:200])
 
     def report(self) -> None:
         """A health packet of each box, once it is known what time it is. Raises OutboxError."""
@@ -86,7 +97,7 @@ class Upkeep:
             box.report_health(sources, system, self._clock)
 
     def _changed(self, trouble: str) -> None:
-        self._starts.note(trouble or RUNNING)
+        self._process.starts.note(trouble or RUNNING)
 
     def _status(self) -> str:
         """A line for people who ask the service manager."""
