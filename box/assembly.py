@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from box.clock import Clock
-from box.config import BoxConfig, PickingConfig, StationConfig
+from box.config import BoxConfig, PickingConfig, QualityConfig, StationConfig
 from box.journal import Journal
 from box.pipeline import StationPipeline
 from box.recording import Recording
@@ -20,7 +22,6 @@ from models.fmp import FMP, FirstMotion
 from models.magnitude import MAGNITUDE, StationMagnitude
 from models.picker import PICKER, Picker
 from uplink.configuration import ConfigError
-from uplink.connection import BrokerAddress
 from uplink.outbox import Outbox
 from uplink.session import Session
 
@@ -62,6 +63,12 @@ def find_station(config: StationConfig) -> Station:
     )
 
 
+def _quality(whole: QualityConfig, station: StationConfig) -> QualityConfig:
+    """With what is this station's own."""
+    limit = station.full_scale_counts
+    return whole if limit is None else msgspec.structs.replace(whole, full_scale_counts=limit)
+
+
 def make_box(
     config: StationConfig,
     whole: BoxConfig,
@@ -86,6 +93,7 @@ def make_box(
         whole.clock,
         whole.ring_s,
         whole.reorder_s,
+        _quality(whole.quality, config),
     )
     if not pipeline.components:
         raise ConfigError([f"source: no channel of {config.id} to pick on"])
@@ -96,7 +104,7 @@ def make_box(
     )
     stack.callback(journal.close)
     session = Session(
-        BrokerAddress.parse(whole.broker.url),
+        whole.broker.address(),
         config.id,
         outbox,
         birth=birth(station, channels, models),

@@ -22,6 +22,7 @@ ChannelId = Annotated[
     str, Meta(pattern=r"^[A-Z0-9-]{1,8}\.[A-Z0-9-]{1,8}\.[A-Z0-9-]{0,2}\.[A-Z0-9]{3}$")
 ]  # NET.STA.LOC.CHA
 Word = Annotated[str, Meta(pattern=r"^[!-~]+$")]  # printable, without a space
+FullScale = Annotated[int, Meta(gt=0, le=2**31)]  # counts of a converter
 Rate = Annotated[float, Meta(gt=0, le=10_000)]  # Hz
 
 
@@ -42,6 +43,7 @@ class StationConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     elevation_m: Annotated[float, Meta(ge=-11000, le=9000)] = 0.0
     stationxml: str | None = None  # file or folder; gives coordinates and responses
     sensitivity: Annotated[float, Meta(gt=0)] | None = None  # counts per m/s, without StationXML
+    full_scale_counts: FullScale | None = None  # in place of `quality`'s
 
 
 class MiniSeedConfig(
@@ -160,7 +162,7 @@ class QualityConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What of a signal is taken for a fault: see box/quality.py and box/quarantine.py."""
 
     # of the converter; where it is not known, clipping shows in flat tops alone
-    full_scale_counts: Annotated[int, Meta(gt=0, le=2**31)] | None = None
+    full_scale_counts: FullScale | None = None
     offset_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of full scale
     # RMS of a second about its mean, below which it is dead: a converter finer than its noise has
     # 1.5 counts at the least (63 channels near Ridgecrest, in two hours).

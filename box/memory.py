@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import msgspec
 
+from box.quarantine import QuarantineMemory
 from box.trigger import TriggerState
 from uplink.packets import Phase, Pick
 
@@ -61,6 +62,7 @@ class StretchMemory(msgspec.Struct, frozen=True, array_like=True):
     trigger: TriggerState | None
     recent_ids: list[tuple[Phase, int]]
     stepped: bool = False  # it began with a step of the clock
+    quarantine: QuarantineMemory = QuarantineMemory()
 
 
 def ratio(rate: Fraction) -> Ratio:

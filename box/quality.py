@@ -67,6 +67,12 @@ class Findings:
     calibration: bool = False
     spiking: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to tell."""
+        strange = self.spikes or self.steps or self.clipped
+        return not (strange or self.dead or self.calibration or self.spiking)
+
 
 class Detector:
     """Looks at the blocks of one channel, in order."""

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from box.channels import BREAKS, ChannelFeed
-from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.config import ClockConfig, PickingConfig, QualityConfig, TriggerConfig
 from box.measure import Ruler
 from box.memory import OnsetMemory, StretchMemory, ratio
 from box.picks import Onset, OnsetTracker
+from box.signal_health import SignalHealth
 from box.stations import Station
 from box.timing import Timing, worst
 from box.trace import ConditionedTrace
@@ -92,6 +93,7 @@ class Setup:
     reorder_s: float
     counters: Counters
     recent_ids: deque[tuple[Phase, int]] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
+    signal: SignalHealth = field(default_factory=lambda: SignalHealth(QualityConfig()))
 
     @property
     def thresholds(self) -> dict[Phase, float]:
@@ -164,8 +166,9 @@ class Stretch:
         stretch._trace.ends = list(memory.ends)
         for feed in memory.feeds:
             component = setup.components[feed.channel]
+            seen = setup.signal.config, setup.signal.observer(feed.channel)
             stretch._feeds[feed.channel] = ChannelFeed.remembered(
-                feed, component, setup.ring_s, setup.reorder_s
+                feed, component, setup.ring_s, setup.reorder_s, *seen
             )
         return stretch
 
@@ -187,6 +190,7 @@ class Stretch:
             self._trigger.state,
             list(self._setup.recent_ids),
             self._stepped,
+            self._setup.signal.quarantine.memory(),
         )
 
     def _onset_memory(self, o: Onset) -> OnsetMemory:
@@ -212,6 +216,7 @@ class Stretch:
         self._longest_s = memory.longest_s
         self._trigger.state = memory.trigger
         self._setup.recent_ids.extend(memory.recent_ids)
+        self._setup.signal.quarantine.remember(memory.quarantine)
         trackers = {tracker.phase: tracker for tracker in self._trackers}
         for o in memory.onsets:
             onset = Onset(o.phase, o.index, o.probability, o.spread, o.first_index)
@@ -240,7 +245,8 @@ class Stretch:
         if feed is None:
             setup = self._setup
             component = setup.components[segment.channel]
-            feed = ChannelFeed(segment, component, setup.ring_s, setup.reorder_s)
+            seen = setup.signal.config, setup.signal.observer(segment.channel)
+            feed = ChannelFeed(segment, component, setup.ring_s, setup.reorder_s, *seen)
             self._feeds[segment.channel] = feed
         else:
             hole = self._trace.index_of(segment.start_ns) - max(self._trace.ends)
@@ -278,6 +284,7 @@ class Stretch:
 
     def _stride(self) -> list[Pick | Event]:
         self._setup.counters.strides += 1
+        self._setup.signal.quarantine.advance(self.data_until_ns)
         probabilities = self._judge(*self._trace.window(self.judged, self._window))
         self._vote.add(self.judged // STRIDE - 1, probabilities)
         told: list[Pick | Event] = []
@@ -311,6 +318,7 @@ class Stretch:
             record = self._told.get(onset)
             if record is None:
                 record = self._told[onset] = _Told(self._new_id(onset))
+                self._setup.signal.quarantine.note(self.data_until_ns)
             pick = self._describe(onset, record.id)
             if record.sent is None or _is_news(record.sent, pick):
                 revision = 0 if record.sent is None else record.sent.revision + 1
@@ -341,6 +349,8 @@ class Stretch:
         measured = self._ruler.measure(onset, self._trace, *self._context(onset))
         if not self._ruler.has_response:
             flags |= PickFlag.NO_RESPONSE
+        if self._setup.signal.quarantine.active:
+            flags |= PickFlag.QUARANTINED
         timing = self._timing(time_ns)
         return Pick(
             id=number,
