@@ -24,7 +24,6 @@ from box.model_store import get_models, tidy
 from box.remote import Remote
 from box.station_box import Box
 from uplink.configuration import ConfigError
-from uplink.connection import BrokerAddress
 from uplink.remote import MOST_BYTES, Desired
 from uplink.session import Subscription
 
@@ -112,7 +111,7 @@ class Steward:
         if problems := await get_models(
             self._folder,
             desired.models,
-            BrokerAddress.parse(self._config.broker.url),
+            self._config.broker.address(),
             self._station_id,
             desired.trial_s,
         ):

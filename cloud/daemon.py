@@ -20,13 +20,12 @@ from cloud.service import CloudService
 from cloud.travel_times import travel_times
 from cloud.velocity import VelocityModel
 from cloud.web import Dashboard
-from uplink.connection import BrokerAddress
+from uplink.connection import BrokerConfig
 
 _log = logging.getLogger(__name__)
 
 
-class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    url: Annotated[str, Meta(pattern=r"^mqtts?://")]  # mqtt[s]://[user:pass@]host[:port]
+class CloudBrokerConfig(BrokerConfig, forbid_unknown_fields=True, kw_only=True):
     client_id: str = "diting-cloud"  # under which the broker keeps what comes while we are away
 
 
@@ -38,7 +37,7 @@ class DashboardConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting cloud CONFIG.yaml`."""
 
-    broker: BrokerConfig
+    broker: CloudBrokerConfig
     data_dir: str = "/var/lib/diting-cloud"  # the catalogue lives here
     velocity: str | None = None  # file of `depth_km vp [vs]`; default: the crust of IASP91
     dashboard: DashboardConfig = msgspec.field(default_factory=DashboardConfig)
@@ -51,7 +50,7 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
     now_ns: the wall clock. Raises CatalogueError, VelocityError, BrokerURLError, and OSError where
     the dashboard's port is taken. A broker that is away is waited for.
     """
-    address = BrokerAddress.parse(config.broker.url)
+    address = config.broker.address()
     model = VelocityModel.read(Path(config.velocity)) if config.velocity else None
     folder = Path(config.data_dir)
     stop = asyncio.Event()

@@ -24,6 +24,49 @@ def data_dir() -> Path:
     return folder
 
 
+class Authority:
+    """A certificate authority in a folder, by the command `openssl`."""
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        self.folder = folder
+        self.cert, self.key = folder / f"{name}.pem", folder / f"{name}.key"
+        self._openssl(
+            *("req", "-x509", "-days", "30", "-subj", f"/CN={name}", "-out", self.cert),
+            *self._new_key(self.key),
+        )
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """A certificate for a client, or for a server at 127.0.0.1, and its key."""
+        cert, key, request = (self.folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
+        extension = self.folder / "extension"
+        extension.write_text("subjectAltName=IP:127.0.0.1\n")
+        self._openssl("req", "-new", "-subj", f"/CN={name}", "-out", request, *self._new_key(key))
+        self._openssl(
+            *("x509", "-req", "-in", request, "-out", cert, "-days", "10", "-extfile", extension),
+            *("-CA", self.cert, "-CAkey", self.key, "-CAcreateserial"),
+        )
+        return cert, key
+
+    @staticmethod
+    def _new_key(path: Path) -> tuple[str | Path, ...]:
+        curve = ("-pkeyopt", "ec_paramgen_curve:prime256v1")
+        return ("-newkey", "ec", *curve, "-nodes", "-keyout", path)
+
+    @staticmethod
+    def _openssl(*words: str | Path) -> None:
+        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate authority; tests that need it are skipped where there is no openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl: install Debian's package of that name")
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    return Authority(folder)
+
+
 class Mosquitto:
     """A real broker on a port of its own, to be stopped, killed, frozen and started again."""
 
@@ -42,6 +85,16 @@ class Mosquitto:
         file = self._folder / "passwords"
         subprocess.run(["mosquitto_passwd", "-c", "-b", file, user, password], check=True)
         self._configure(f"allow_anonymous false\npassword_file {file}")
+
+    def require_certificate(self, authority: Authority) -> None:
+        """Speak TLS, and let only clients in that have a certificate, from the next start on."""
+        cert, key = authority.issue("server")
+        key.chmod(0o644)
+        self.url = f"mqtts://127.0.0.1:{self.port}"
+        self._configure(
+            f"allow_anonymous true\nrequire_certificate true\n"
+            f"cafile {authority.cert}\ncertfile {cert}\nkeyfile {key}"
+        )
 
     def restrict(self, *rules: str) -> None:
         """Let anyone do no more than this (lines of mosquitto's acl_file), from the next start."""

@@ -38,7 +38,16 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+        raise ConfigError([f"{path}: not YAML: {_reason(error)}"]) from None
+
+
+def _reason(error: Exception) -> str:
+    """Without what stands in the file, which may be a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem is None:
+        return str(error).splitlines()[0]
+    problem = re.sub(r"(alias|tag) '.*'", r"\1", error.problem)
+    mark = error.problem_mark
+    return problem if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def convert(data: Any, schema: type[T]) -> T:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
+import msgspec
 from aiomqtt.exceptions import MqttConnectError
+
+from uplink.certificates import CertificateError, Certificates
 
 _log = logging.getLogger(__name__)
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -36,9 +39,10 @@ class BrokerAddress:
     tls: bool = False
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    certificates: Certificates = field(default_factory=Certificates)
 
     @classmethod
-    def parse(cls, url: str) -> BrokerAddress:
+    def parse(cls, url: str, certificates: Certificates = Certificates()) -> BrokerAddress:  # noqa: B008
         """From `mqtt[s]://[user:pass@]host[:port]`. Raises BrokerURLError.
 
         User and password are percent-decoded. The port is 1883, or 8883 for mqtts, where it is
@@ -62,6 +66,7 @@ class BrokerAddress:
             tls=parts.scheme == "mqtts",
             username=None if parts.username is None else unquote(parts.username),
             password=None if parts.password is None else unquote(parts.password),
+            certificates=certificates,
         )
 
     def __str__(self) -> str:
@@ -69,16 +74,47 @@ class BrokerAddress:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
     def client(self, identifier: str, **options: Any) -> aiomqtt.Client:
-        """A client for one connection. `options` are those of aiomqtt.Client."""
+        """A client for one connection, with the certificates as they are in the files now.
+
+        `options` are those of aiomqtt.Client. Raises MqttError where the files cannot be used.
+        """
+        try:
+            context = self.certificates.context() if self.tls else None
+        except CertificateError as error:
+            raise aiomqtt.MqttError(str(error)) from None
         return aiomqtt.Client(
             self.host,
             self.port,
             identifier=identifier,
             username=self.username,
             password=self.password,
-            tls_context=ssl.create_default_context() if self.tls else None,
+            tls_context=context,
             **options,
         )
+
+
+class BrokerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How a box or a cloud gets to its broker."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^mqtts?://")]  # mqtt[s]://[user:pass@]host[:port]
+    ca_file: str | None = None  # authorities to trust in place of the system's; PEM, as the others
+    cert_file: str | None = None  # our own certificate, and any between it and the authority
+    key_file: str | None = None  # its key, without a passphrase
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file, key_file: one needs the other")
+        if (self.ca_file or self.cert_file) and not self.url.startswith("mqtts://"):
+            raise ValueError("url: certificates need mqtts://")
+
+    @property
+    def certificates(self) -> Certificates:
+        files = (self.ca_file, self.cert_file, self.key_file)
+        return Certificates(*(None if name is None else Path(name) for name in files))
+
+    def address(self) -> BrokerAddress:
+        """Raises BrokerURLError."""
+        return BrokerAddress.parse(self.url, self.certificates)
 
 
 def backoff(random: Random, first_s: float = 1.0, longest_s: float = 60.0) -> Iterator[float]:
