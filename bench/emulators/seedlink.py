@@ -43,6 +43,7 @@ class Server:
     heard: list[str] = field(default_factory=list)
     sent: Counter[int] = field(default_factory=Counter)
     connections: int = 0
+    told_all: bool = False  # on the connection that is not cut any more
     port: int = 1
 
     async def __aenter__(self) -> Server:
@@ -105,8 +106,8 @@ class Server:
         first = int(rest[0], 10 if protocol == 4 else 16)
         if protocol == 4:
             return [h for h in held if h.sequence >= first]
-        sequences = [h.sequence & 0xFFFFFF for h in held]
-        return held[sequences.index(first) :] if first in sequences else []
+        behind = [(h.sequence - first) % 0x1000000 < 0x800000 for h in held]  # they wrap
+        return held[behind.index(True) :] if True in behind else []
 
     async def _send(
         self,
@@ -132,6 +133,7 @@ class Server:
             else:
                 writer.write(b"SL%06X" % (h.sequence & 0xFFFFFF) + h.payload)
             await writer.drain()
+        self.told_all = True
 
 
 def _packet_4(sequence: int, kind: bytes, name: bytes, payload: bytes) -> bytes:

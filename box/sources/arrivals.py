@@ -8,6 +8,7 @@ of slopes (Theil 1950, Sen 1968), which a stall of the host does not bend.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
@@ -147,8 +148,8 @@ class HostStamp(Generic[T]):
 class CountedStamp(Generic[T]):
     """Stamps blocks of samples that carry no time at all, by counting them.
 
-    How many blocks were lost where some were is found from those of the second behind: by how
-    many blocks even the earliest of them came late.
+    Where bytes were lost, or a block comes later than jitter makes it, blocks may be missing. How
+    many is found from those of the second behind: by how many even the earliest of them came late.
     """
 
     def __init__(self, rate: Fraction, block: int) -> None:
@@ -163,7 +164,7 @@ class CountedStamp(Generic[T]):
     def stamp(self, arrival_ns: int, block: T, after_loss: bool) -> list[tuple[int, T]]:
         """Times of the first samples of blocks, and the blocks, that can be told now."""
         told = []
-        if after_loss and self._count:
+        if self._count and (after_loss or self._is_late(arrival_ns)):
             told = self._find_loss()
             self._after_loss = [(arrival_ns, block)]
         elif self._after_loss:
@@ -178,14 +179,24 @@ class CountedStamp(Generic[T]):
         """Whatever still waits, by the best guess."""
         return self._find_loss() + self._told(self._host.flush())
 
-    def _find_loss(self) -> list[tuple[int, T]]:
-        doubtful, self._after_loss = self._after_loss, []
+    def _is_late(self, arrival_ns: int) -> bool:
+        """Later than jitter makes it. A device that was off for a moment loses whole blocks."""
+        late_ns = self._late_ns([*self._after_loss, (arrival_ns, None)])
+        least_ns = min(late_ns[:-1], default=0)
+        return bool(late_ns) and late_ns[-1] - least_ns > max(STEP_NS, self._block_ns // 2)
+
+    def _late_ns(self, doubtful: Sequence[tuple[int, object]]) -> list[int]:
+        """How late each of some blocks came, by the count; nothing where none is expected yet."""
         late_ns = []
         for number, (arrival_ns, _) in enumerate(doubtful):
             expected_ns = self._host.line.expected_ns(self._device_ns(number))
             if expected_ns is not None:
                 late_ns.append(arrival_ns - expected_ns)
-        if late_ns:
+        return late_ns
+
+    def _find_loss(self) -> list[tuple[int, T]]:
+        doubtful, self._after_loss = self._after_loss, []
+        if late_ns := self._late_ns(doubtful):
             self._count += max(0, round(min(late_ns) / self._block_ns)) * self._block
         return [t for arrival_ns, block in doubtful for t in self._next(arrival_ns, block)]
 
