@@ -35,4 +35,5 @@ def run(args: argparse.Namespace) -> int:
     remote = None
     if config.remote is not None:
         remote = Remote(Path(config.data_dir), content, clock.now_ns, config.remote.key)
+        remote.take_up()
     return asyncio.run(run_box(config, clock, remote))

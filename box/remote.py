@@ -9,6 +9,7 @@ Neither clock nor connection is known here: `box/steward.py` has both.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -31,6 +32,7 @@ from uplink.remote import (
     unseal,
 )
 
+_log = logging.getLogger(__name__)
 REMOTE = (  # the sections of a configuration that may be changed from afar
     *("source", "broker", "archive", "picking", "trigger", "clock", "quality"),
     *("ring_s", "reorder_s", "health_every_s", "silent_restart_s", "longest_record_s"),
@@ -53,6 +55,7 @@ class Memory(msgspec.Struct, kw_only=True):
     expected: list[str] = []  # stations that must judge samples under trial
     stopped: bool = False  # the trial was interrupted, by a box that was told to stop
     pending: Desired | None = None  # being checked, or waits for its models
+    desired: Desired | None = None  # the last that was genuine, whatever became of it
     refusal: Refusal | None = None
 
 
@@ -62,14 +65,15 @@ class Remote:
     def __init__(
         self, folder: Path, local: dict[str, Any], now_ns: Callable[[], int], key: str | None
     ) -> None:
-        """folder: `data_dir`. local: content of the box's own file, which is good. key: public.
-
-        A trial during which the process ended, other than in order, has failed.
-        """
+        """folder: `data_dir`. local: content of the box's own file, which is good. key: public."""
         self._folder, self._local, self._now_ns, self._key = folder, local, now_ns, key
-        self.memory = read_memory(folder) or Memory()
+        self.memory = _recall(folder)
         self._waiting = ""  # digest of the pending document
         self.runs = False  # the service has begun under what is in force
+
+    def take_up(self) -> None:
+        """The process begins. A trial during which the last one ended, other than in order, has
+        failed."""
         self.memory.pending = None  # the broker has it, and will tell it again
         if self.memory.trial is not None and not self.memory.stopped:
             self.revert(["the box ended during the trial"])
@@ -125,7 +129,7 @@ class Remote:
             self._decide(name, "refused", [why], desired.version)
             return None
         self._waiting = name
-        self.memory.pending = desired
+        self.memory.pending = self.memory.desired = desired
         self._save()
         return desired
 
@@ -261,18 +265,28 @@ class Remote:
 _SECTIONS = {field.encode_name for field in msgspec.structs.fields(BoxConfig)}
 
 
-def read_memory(folder: Path) -> Memory | None:
-    """What a box keeps in its `data_dir`; None where there is nothing, or nothing that can be
-    read: that is set aside then."""
+def read_memory(folder: Path) -> Memory:
+    """What a box keeps in its `data_dir`; raises ConfigError where that cannot be read."""
     path = folder / STATE
     try:
         return msgspec.json.decode(path.read_bytes(), type=Memory)
     except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return Memory()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+
+
+def _recall(folder: Path) -> Memory:
+    """The same; what cannot be read is set aside, and the box's own file is in force."""
+    try:
+        return read_memory(folder)
+    except ConfigError as error:
+        _log.error("%s", error)
         with suppress(OSError):
-            path.replace(path.with_suffix(".corrupt"))
-        return None
+            (folder / STATE).replace((folder / STATE).with_suffix(".corrupt"))
+        return Memory()
 
 
 def model_path(folder: Path, model: ModelFile) -> Path:

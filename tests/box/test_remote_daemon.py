@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +19,11 @@ import msgspec
 import yaml
 
 from converters.simulator import Simulation
+from models.card import card_path, read_card, write_card
+from models.picker import PICKER
 from uplink.packets import decode_presence
-from uplink.remote import Desired, Envelope, Reported, digest, seal
+from uplink.parts import cut
+from uplink.remote import Desired, Envelope, ModelFile, Reported, digest, new_keys, seal
 from uplink.topics import topic
 
 STATION = "XX.S01"
@@ -178,5 +184,152 @@ def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_r
         assert (late.state, late.version) == ("refused", 6)
         assert "version: 6 is not above 6" in late.problems[0]
         assert field.presence.session == sessions
+
+    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+
+
+FLOAT = PICKER.with_name("picker_float.tflite")
+NOWHERE = "mqtt://127.0.0.1:9"
+
+
+async def send_model(field: Field, path: Path, broken: bool = False) -> ModelFile:
+    """Publish a model's parts. broken: with a bit of the artefact flipped."""
+    contents = [file.read_bytes() for file in (path, card_path(path))]
+    for content in contents:
+        for name, part in cut(STATION, content):
+            if broken and content is contents[0]:
+                part = part[:-1] + bytes([part[-1] ^ 1])
+            await field._client.publish(name, part, qos=1, retain=True)
+    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
+    return ModelFile(
+        sha256=hashes[0],
+        size=len(contents[0]),
+        card_sha256=hashes[1],
+        card_size=len(contents[1]),
+    )
+
+
+def test_a_box_that_loses_broker_or_samples_under_a_document_takes_it_back_and_says_why(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+) -> None:
+    async def scenario(field: Field) -> None:
+        before = field.reports[-1].effective
+        channels = [c for s in simulation.stations for c in s.channels if s.station_id == STATION]
+        seedlink = {"type": "seedlink", "host": "127.0.0.1", "port": 9, "channels": channels}
+        bad: list[tuple[dict[str, Any], str]] = [
+            ({"broker": {"url": "mqtt://nowhere.invalid"}}, "broker: "),
+            ({"source": seedlink}, f"source: {STATION} has no samples to judge"),
+        ]
+        for version, (changes, complaint) in enumerate(bad, 1):
+            answer = await field.push(Desired(version=version, changes=changes, trial_s=5))
+            assert (answer.state, answer.version) == ("reverted", 0)
+            assert answer.problems[0].startswith(complaint)
+            assert answer.effective == before
+            assert answer.refusal is not None
+            assert answer.refusal.version == version
+        good = await field.push(Desired(version=3, changes={"reorder_s": 1.5}))
+        assert (good.state, good.version) == ("applied", 3)  # it picks as before
+
+    field = in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+    states = [(r.state, r.version) for r in field.reports]
+    assert ("trial", 2) in states  # whose broker could be reached
+
+
+def test_a_box_killed_under_trial_comes_back_without_and_one_told_to_stop_goes_on_with_it(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+) -> None:
+    async def under_trial(field: Field, desired: Desired) -> None:
+        payload = seal(desired, STATION)
+        name = topic(STATION, "config/desired")
+        await field._client.publish(name, payload, qos=1, retain=True)
+        await field.told(lambda r: r.answers == digest(payload))
+        while not json.loads((tmp_path / "data" / "remote.json").read_bytes())["trial"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def scenario(field: Field) -> None:
+        away = {"broker": {"url": NOWHERE}}
+        await under_trial(field, Desired(version=1, changes=away, trial_s=3600))
+        assert await field.end(signal.SIGKILL) == -signal.SIGKILL
+        await field.start()
+        answer = await field.told(lambda r: r.state == "reverted")
+        assert answer.problems == ["the box ended during the trial"]
+        await under_trial(field, Desired(version=2, changes=away, trial_s=5))
+        assert await field.end(signal.SIGTERM) == 0
+        await field.start()
+        answer = await field.told(lambda r: r.newest == 2 and r.state == "reverted")
+        assert answer.problems[0].startswith("broker: ")
+
+    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+
+
+def test_a_box_with_a_key_follows_its_owner_alone(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+) -> None:
+    keys, (stranger, _) = new_keys(), new_keys()
+
+    async def scenario(field: Field) -> None:
+        changes = {"trigger": {"on": 0.6}}
+        assert field._key is not None
+        own = seal(Desired(version=3, changes=changes), STATION, field._key)
+        for payload in (
+            seal(Desired(version=1000, changes={}), STATION),
+            seal(Desired(version=1001, changes={}), STATION, stranger),
+            seal(Desired(version=1002, changes={}), "XX.S02", field._key),
+        ):
+            answer = await field.push_bytes(payload)
+            assert (answer.state, answer.version, answer.newest) == ("refused", 0, 0)
+            assert answer.problems[0].startswith("signature: ")
+        assert (await field.push_bytes(own)).state == "applied"
+        replayed = seal(Desired(version=2, changes={}), STATION, field._key)
+        answer = await field.push_bytes(replayed)
+        assert (answer.state, answer.version) == ("refused", 3)
+        # The newest is told again when the box connects anew, and is nothing new.
+        name = topic(STATION, "config/desired")
+        await field._client.publish(name, own, qos=1, retain=True)
+        answer = await field.push_bytes(seal(Desired(version=4), STATION, field._key))
+        assert (answer.state, answer.version) == ("applied", 4)
+
+    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto, keys)
+
+
+def test_models_are_replaced_only_by_what_was_meant_and_picks_and_are_taken_back(
+    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+) -> None:
+    deaf = tmp_path / "deaf.tflite"
+    shutil.copy(PICKER, deaf)
+    card = read_card(PICKER)
+    swapped = msgspec.structs.replace(card.outputs[0], labels=("S", "P", "detection"))
+    write_card(deaf, msgspec.structs.replace(card, outputs=(swapped,)))
+
+    async def scenario(field: Field) -> None:
+        shipped = field.presence.models["picker"]
+        model = await send_model(field, FLOAT, broken=True)
+        answer = await field.push(Desired(version=1, models={"picker": model}))
+        assert answer.state == "refused"
+        assert answer.problems[0].startswith("models.picker: sha256 is ")
+        missing = msgspec.structs.replace(model, sha256="0" * 64)
+        answer = await field.push(Desired(version=2, models={"picker": missing}, trial_s=5))
+        assert answer.problems == [
+            f"models.picker: 0 of 9 parts of {'0' * 12}… came, and none for 5 s"
+        ]
+        model = await send_model(field, deaf)
+        answer = await field.push(Desired(version=3, models={"picker": model}))
+        assert answer.state == "refused"
+        assert answer.problems[0].startswith("models.picker: no P within")
+        model = await send_model(field, FLOAT)
+        answer = await field.push(Desired(version=4, models={"magnitude": model}))
+        assert answer.state == "refused"
+        assert "not a magnitude model" in answer.problems[0]
+        assert field.presence.models["picker"] == shipped
+        answer = await field.push(Desired(version=5, models={"picker": model}))
+        assert (answer.state, answer.models) == ("applied", {"picker": model})
+        assert field.presence.models["picker"] == model.sha256
+        lost = Desired(version=6, changes={"broker": {"url": NOWHERE}}, trial_s=5)
+        answer = await field.push(lost)
+        assert (answer.state, answer.version, answer.models) == ("reverted", 5, {"picker": model})
+        assert field.presence.models["picker"] == model.sha256
+        answer = await field.push(Desired(version=7))
+        assert answer.state == "applied"
+        assert field.presence.models["picker"] == shipped
 
     in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
