@@ -8,7 +8,7 @@ everything else stays.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -81,6 +81,11 @@ _PICK_COLUMNS = ", ".join(f.name for f in fields(Pick))
 # an amplitude or an error may come as a numpy scalar
 _encode = msgspec.msgpack.Encoder(enc_hook=lambda value: value.item()).encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+def read_event(body: bytes) -> Event:
+    """An event as `Catalogue.search` finds it."""
+    return _decode_event(body)
 
 
 class CatalogueError(RuntimeError):
@@ -275,6 +280,34 @@ class Catalogue:
             "SELECT body FROM event WHERE event_id = ? AND body IS NOT NULL", (event_id,)
         ).fetchone()
         return _decode_event(row[0]) if row else None
+
+    def search(
+        self,
+        ranges: Mapping[str, tuple[float, float]],
+        event_ids: Collection[str] = (),
+        most: int = -1,
+    ) -> list[bytes]:
+        """Events that stand, the newest first, so many at most, as `read_event` takes them: that
+        takes its time, and may be done in another thread.
+
+        ranges: column (time_ns, latitude, longitude, depth_km, magnitude) -> least and most; of
+        longitudes the first may be the larger, over the date line. event_ids: none are all.
+        """
+        wanted = ["body IS NOT NULL AND NOT withdrawn"]
+        values: list[float | str] = []
+        for column, (least, most_) in ranges.items():
+            word = "OR" if least > most_ else "AND"
+            wanted.append(f"({column} >= ? {word} {column} <= ?)")
+            values += [least, most_]
+        if event_ids:
+            wanted.append(f"event_id IN ({', '.join('?' * len(event_ids))})")
+            values += list(event_ids)
+        rows = self._db.execute(
+            f"SELECT body FROM event WHERE {' AND '.join(wanted)}"
+            " ORDER BY time_ns DESC, event_id DESC LIMIT ?",
+            (*values, most),
+        ).fetchall()
+        return [body for (body,) in rows]
 
     def replace_events(self, events: Iterable[Event]) -> None:
         """Make these the events there are; others are withdrawn, and their history kept."""

@@ -50,8 +50,12 @@ POLARITIES = {1: "positive", -1: "negative", 0: "undecidable"}
 def write_quakeml(path: Path, events: Iterable[Event]) -> None:
     """Write the events, in order of origin time, to a file that obspy reads back."""
     ordered = sorted(events, key=lambda event: (event.origin.time_ns, event.event_id))
-    catalog = Catalog([_event(event) for event in ordered], resource_id=_id("catalog"))
-    catalog.write(str(path), format="QUAKEML")
+    catalogue_of(ordered).write(str(path), format="QUAKEML")
+
+
+def catalogue_of(events: Iterable[Event]) -> Any:
+    """An obspy Catalog of the events, in this order."""
+    return Catalog([_event(event) for event in events], resource_id=_id("catalog"))
 
 
 def _id(*parts: str) -> Any:

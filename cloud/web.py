@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from cloud.catalogue import Catalogue
+from cloud.event_service import EventService
 from cloud.model import Event
 from cloud.tables import iso_time
 
@@ -25,7 +26,7 @@ class Dashboard:
     """Serves what the catalogue holds, on one port, to anyone who can reach it. Reads only.
 
     GET / is the page, /api/state what it shows, /pictures/NAME.png a picture in `folder`:
-    `map.png` and `events/ID.png`, as far as they exist.
+    `map.png` and `events/ID.png`, as far as they exist; /fdsnws/event/1/ is the FDSN event service.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Dashboard:
         app.router.add_get("/", self._page)
         app.router.add_get("/api/state", self._state)
         app.router.add_get("/pictures/{name:.+}", self._picture)
+        app.add_routes(EventService(self._catalogue).routes())
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:
