@@ -22,7 +22,8 @@ from models.fmp import FMP, FirstMotion
 from models.magnitude import MAGNITUDE, StationMagnitude
 from models.picker import PICKER, Picker
 from uplink.configuration import ConfigError
-from uplink.outbox import Outbox
+from uplink.outbox import Ages, Outbox
+from uplink.sending import Pace
 from uplink.session import Session
 
 BUILT_IN: dict[str, tuple[Callable[[Path], Any], Path]] = {  # in the order of `Models`
@@ -97,7 +98,13 @@ def make_box(
     )
     if not pipeline.components:
         raise ConfigError([f"source: no channel of {config.id} to pick on"])
-    outbox = Outbox(Path(whole.data_dir) / f"{config.id}.outbox.sqlite")
+    limits = whole.outbox
+    outbox = Outbox(
+        Path(whole.data_dir) / f"{config.id}.outbox.sqlite",
+        max_packets=limits.max_packets,
+        max_bytes=limits.max_mb << 20,
+        ages=Ages(limits.pick_days, limits.event_days, limits.health_days, limits.waveform_days),
+    )
     stack.callback(outbox.close)
     journal = Journal(
         Path(whole.data_dir) / f"{config.id}.ring", whole.ring.size_mb << 20, outbox.position
@@ -109,5 +116,6 @@ def make_box(
         outbox,
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
+        pace=Pace(limits.live_s, limits.backlog_per_s),
     )
     return Box(pipeline, session, clock.now_ns, journal=journal, recording=recording)

@@ -23,6 +23,7 @@ ChannelId = Annotated[
 ]  # NET.STA.LOC.CHA
 Word = Annotated[str, Meta(pattern=r"^[!-~]+$")]  # printable, without a space
 FullScale = Annotated[int, Meta(gt=0, le=2**31)]  # counts of a converter
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Rate = Annotated[float, Meta(gt=0, le=10_000)]  # Hz
 
 
@@ -182,6 +183,19 @@ class RingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     flush_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0  # what a power cut can take
 
 
+class OutboxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What waits for the broker, per station: see uplink/outbox.py and uplink/sending.py."""
+
+    max_mb: Annotated[int, Meta(ge=1, le=10_000)] = 16
+    max_packets: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    pick_days: Days = 365.0  # an age beyond which nobody wants it any more
+    event_days: Days = 90.0
+    health_days: Days = 7.0
+    waveform_days: Days = 1.0
+    live_s: Seconds = 30.0  # an age beyond which a pick is no cause for an alarm
+    backlog_per_s: Annotated[float, Meta(gt=0, le=10_000)] = 10.0  # packets
+
+
 class ArchiveConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An SDS tree of miniSEED; the oldest day goes where either limit is reached."""
 
@@ -235,6 +249,8 @@ class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ring_s: Annotated[float, Meta(ge=60)] = 600.0  # samples kept in memory per channel
     reorder_s: Annotated[float, Meta(gt=0, le=30)] = 2.0  # how long a late packet is waited for
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0
+    watermark_every_s: Annotated[float, Meta(ge=1)] | None = 60.0  # null: none
+    outbox: OutboxConfig = msgspec.field(default_factory=OutboxConfig)
     silent_restart_s: Annotated[float, Meta(ge=60)] = 3600.0  # see box/watchdog.py
     picking: PickingConfig = msgspec.field(default_factory=PickingConfig)
     trigger: TriggerConfig = msgspec.field(default_factory=TriggerConfig)

@@ -25,9 +25,11 @@ from uplink.packets import (
     PickFlag,
     Presence,
     System,
+    Watermark,
     encode_event,
     encode_json,
     encode_pick,
+    encode_watermark,
 )
 from uplink.session import Session
 from uplink.topics import topic
@@ -138,7 +140,7 @@ class Box:
             counted = asdict(source.counters)
             counters |= {f"{source.name} {name}": count for name, count in counted.items()}
             notes += source.problems
-        notes += self.pipeline.signal.notes
+        notes += self.pipeline.signal.notes + self.session.problems
         if self.journal is not None:
             counters |= {f"ring {key}": count for key, count in self.journal.counters.items()}
             notes += self.journal.problems
@@ -161,6 +163,12 @@ class Box:
         )
         name = topic(self.station_id, "health")
         self.session.publish([Packet(name, encode_json(health), Kind.HEALTH, now_ns)])
+
+    def tell_watermark(self) -> None:
+        """Until when there is nothing more to tell, but for what waits in the outbox."""
+        if until_ns := self.pipeline.data_until_ns:
+            watermark = Watermark(until_ns, self.session.picks_waiting)
+            self.session.state_retained("watermark", encode_watermark(watermark))
 
     def _publish(
         self, told: list[Pick | Event], arrived_ns: int, position: int = 0, late: bool = False

@@ -62,6 +62,7 @@ class Upkeep:
         self._health = SystemHealth(
             clock, process.starts, map(Path, folders), models.hashes(), models.picker.engine
         )
+        self._watermark_every_s = config.watermark_every_s
         self._silent_s = config.silent_restart_s
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -81,6 +82,8 @@ class Upkeep:
             asyncio.create_task(measure(self._health.lateness, self._clock)),
             asyncio.create_task(_repeat(self.report, FIRST_HEALTH_S, self._every_s)),
         ]
+        if (every_s := self._watermark_every_s) is not None:
+            self._tasks.append(asyncio.create_task(_repeat(self._watermark, every_s, every_s)))
 
     def stopping(self) -> None:
         for task in self._tasks:
@@ -95,6 +98,10 @@ class Upkeep:
             mine = f"{box.station_id}."
             sources = (s for s in self._sources if any(c.startswith(mine) for c in s.channels))
             box.report_health(sources, system, self._clock)
+
+    def _watermark(self) -> None:
+        for box in self._boxes.values():
+            box.tell_watermark()
 
     def _changed(self, trouble: str) -> None:
         self._process.starts.note(trouble or RUNNING)

@@ -127,6 +127,20 @@ class Outbox:
         return self._count
 
     @property
+    def problems(self) -> list[str]:
+        """What was wrong with the file when it was opened, a line each."""
+        lines = []
+        if self.set_aside is not None:
+            lines.append(f"outbox: {self.path}: unusable, set aside as {self.set_aside.name}")
+        if self.damaged:
+            lines.append(f"outbox: {self.path}: {self.damaged} packets were damaged")
+        return lines
+
+    def count(self, kind: Kind) -> int:
+        """Packets of a kind."""
+        return self._counts[kind]
+
+    @property
     def size(self) -> int:
         """Bytes of all payloads."""
         return self._bytes

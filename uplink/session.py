@@ -15,7 +15,7 @@ import aiomqtt
 import msgspec
 
 from uplink.connection import BrokerAddress, Connection
-from uplink.outbox import Outbox, Packet
+from uplink.outbox import Kind, Outbox, Packet
 from uplink.packets import PacketError, Presence, Uplink, decode_presence, encode_json
 from uplink.sending import Dispatcher, Pace
 from uplink.topics import parse, topic
@@ -107,6 +107,16 @@ class Session:
         """The last position that was published. Raises OutboxError."""
         return self._outbox.position
 
+    @property
+    def picks_waiting(self) -> int:
+        """Picks that the broker has not acknowledged."""
+        return self._outbox.count(Kind.PICK)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with the outbox, a line each."""
+        return self._outbox.problems
+
     def state(self) -> Uplink:
         """How far behind it is, for health. Raises OutboxError."""
         oldest_ns = self._outbox.oldest_ns
@@ -114,7 +124,7 @@ class Session:
             waiting=len(self._outbox),
             waiting_bytes=self._outbox.size,
             oldest_s=0 if oldest_ns is None else max(0, self._now_ns() - oldest_ns) // 10**9,
-            dropped=self._outbox.dropped,
+            dropped=self._outbox.dropped + self._outbox.expired,
             session=self._number,
             connections=self.connection.count,
             trouble=self.connection.trouble,

@@ -150,6 +150,7 @@ def test_a_broken_file_is_set_aside_and_said(tmp_path: Path, damage: str) -> Non
     outbox = Outbox(path)
     assert outbox.set_aside == tmp_path / "outbox.sqlite.corrupt"
     assert outbox.set_aside.read_bytes() == broken
+    assert outbox.problems == [f"outbox: {path}: unusable, set aside as outbox.sqlite.corrupt"]
     outbox.put([packet(1)])
     assert payloads(outbox) == [1]
 
