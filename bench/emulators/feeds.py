@@ -175,8 +175,10 @@ async def anyshake(
             size = len(raw)
             kind = ""
             if 0 < number < total - UNLOCKED - AWAY - 1:
-                kinds = ("changed", "gone", "doubled", "cut", "unplugged", "restarted")
-                kind = harm.strike(*kinds, *(("lost",) if protocol == 3 else ()))
+                kinds = ["changed", "gone", "doubled", "cut", "unplugged"]
+                kinds += ["lost"] if protocol == 3 else []
+                kinds += ["restarted"] if number not in unlocked else []
+                kind = harm.strike(*kinds)
             if kind in ("lost", "restarted"):
                 away = 1 if kind == "lost" else AWAY
                 sent.lost += away
@@ -196,8 +198,9 @@ async def anyshake(
                 raw = raw[: harm.random.randrange(1, size)]
                 sent.damaged += 1
             elif kind:
-                # Protocol 1 ends with three checksums, which may be the same, and padding.
-                raw = harm.byte(raw, kind, size - (4 if protocol == 1 else 0))
+                # To double the last byte harms nothing; before it, protocol 1 has three checksums,
+                # which may be the same.
+                raw = harm.byte(raw, kind, size - (4 if protocol == 1 else 1))
                 sent.damaged += 1
             await line.send(raw, arrival_ns(number, size))
             number += 1

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.emulators.miniseed import miniseed
 from box.assembly import load_models
-from box.config import ClockConfig, PickingConfig, TriggerConfig
-from box.pipeline import StationPipeline
+from box.config import PickingConfig
 from box.sources.live import LiveSource, Source
-from box.sources.replay import in_time_order
 from box.stations import Station, simple_station
 from box.stretch import Models
 from converters.simulator import NetworkConfig, Simulation, simulate
 from ringbuffer.segment import Segment
-from uplink.packets import Pick, PickFlag
 
 
 @pytest.fixture(scope="session")
@@ -106,50 +103,3 @@ class Listening:
 @pytest.fixture
 def listening() -> type[Listening]:
     return Listening
-
-
-@pytest.fixture(scope="session")
-def recording(simulation: Simulation) -> list[Segment]:
-    """The three components of the station nearest to the larger earthquake, in one piece each."""
-    nearest = min(simulation.truth[1].arrivals, key=lambda a: a.distance_km).station_id
-    return [t for c, t in simulation.traces.items() if c.startswith(nearest + ".")]
-
-
-@pytest.fixture(scope="session")
-def settled_picks(
-    simulation: Simulation, models: Models
-) -> Callable[[Iterable[Segment]], list[Pick]]:
-    """The picks that a station's segments lead to in the end."""
-
-    def pick(segments: Iterable[Segment]) -> list[Pick]:
-        segments = list(segments)
-        channels = sorted({segment.channel for segment in segments})
-        station_id = channels[0].rsplit(".", 2)[0]
-        site = next(s for s in simulation.stations if s.station_id == station_id)
-        pipeline = StationPipeline(
-            simple_station(site.station, dict.fromkeys(channels, site.sensitivity)),
-            channels,
-            models,
-            PickingConfig(),
-            TriggerConfig(),
-            ClockConfig(),
-            ring_s=120.0,
-            reorder_s=2.0,
-        )
-        told = [packet for segment in segments for packet in pipeline.feed(segment)]
-        told += pipeline.flush()
-        newest = {(p.phase, p.id): p for p in told if isinstance(p, Pick)}
-        standing = [p for p in newest.values() if PickFlag.RETRACTED not in p.flags]
-        return sorted(standing, key=lambda pick: pick.time_ns)
-
-    return pick
-
-
-@pytest.fixture(scope="session")
-def replayed_picks(
-    recording: list[Segment], settled_picks: Callable[[Iterable[Segment]], list[Pick]]
-) -> list[Pick]:
-    """The picks of `recording`, replayed: what every source must lead to with its samples."""
-    picks = settled_picks(in_time_order([trace] for trace in recording))
-    assert {pick.phase for pick in picks} == {"P", "S"}
-    return picks

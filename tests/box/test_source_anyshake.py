@@ -302,25 +302,3 @@ def test_a_device_that_is_not_there_or_no_terminal_is_waited_for(listening, tmp_
         explorer.unplug()
 
     asyncio.run(run())
-
-
-def test_picks_are_those_of_a_replay_of_the_same_samples(
-    listening, recording: list[Segment], settled_picks, replayed_picks, tmp_path: Path
-) -> None:
-    station_id, location, _ = recording[0].channel.rsplit(".", 2)
-    config = AnyShakeConfig(
-        device=str(tmp_path / "tty"),
-        channels=[trace.channel[-3:] for trace in recording],
-        location=location,
-    )
-
-    async def run() -> list[Segment]:
-        explorer = Explorer(tmp_path / "tty")
-        shaking = AnyShakeSource(config, station_id, ReplayClock())
-        async with listening(shaking) as heard:
-            await heard.connected()
-            await play(heard, explorer, b"".join(frames_3(recording)))
-            explorer.unplug()
-            return heard.segments
-
-    assert settled_picks(asyncio.run(run())) == replayed_picks

@@ -225,8 +225,7 @@ def test_a_line_that_is_dead_is_given_up_and_made_again(listening, traces, tmp_p
         async with Server(hold(traces), answers_info=False) as server:
             source = client(server, tmp_path, keepalive_s=0.01, timeout_s=0.05)
             async with listening(source) as heard:
-                await heard.until(lambda: server.connections == 3)
-            assert "INFO ID" in server.heard
+                await heard.until(lambda: server.connections >= 3 and "INFO ID" in server.heard)
 
     asyncio.run(run())
 
@@ -403,20 +402,6 @@ def test_a_password_travels_over_tls_and_a_wrong_one_is_never_shown(
                 assert "CERTIFICATE_VERIFY_FAILED" in stranger.problems[0]
 
     asyncio.run(run())
-
-
-def test_picks_are_those_of_a_replay_of_the_same_samples(
-    listening, recording: list[Segment], settled_picks, replayed_picks, tmp_path: Path
-) -> None:
-    async def run() -> list[Segment]:
-        held = hold(recording)
-        async with Server(held, (3, 4), cuts=[100]) as server:
-            source = client(server, tmp_path, channels=[trace.channel for trace in recording])
-            async with listening(source) as heard:
-                await heard.until(lambda: len(heard.segments) == len(held))
-            return heard.segments
-
-    assert settled_picks(asyncio.run(run())) == replayed_picks
 
 
 def test_positions_are_readable_by_people(tmp_path: Path) -> None:

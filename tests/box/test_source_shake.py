@@ -249,29 +249,3 @@ def test_silence_is_a_problem_that_health_tells() -> None:
     segment = Segment("AM.R1234.00.EHZ", 1_735_689_600 * NS, Fraction(100), samples)
     shake.deliver(segment, lambda _: None)
     assert shake.problems == []
-
-
-def test_picks_are_those_of_a_replay_of_the_same_samples(
-    listening, recording: list[Segment], settled_picks, replayed_picks
-) -> None:
-    station_id, location, _ = recording[0].channel.rsplit(".", 2)
-    codes = [trace.channel[-3:] for trace in recording]
-
-    async def run() -> list[Segment]:
-        shake = ShakeSource(
-            ShakeConfig(channels=codes, location=location, host="127.0.0.1", port=0),
-            station_id,
-            SystemClock(),
-        )
-        async with listening(shake) as heard:
-            await heard.connected()
-            sender = Sender(heard.source.port)
-            sent = 0
-            for datagrams in zip(*map(cast, recording), strict=True):
-                sender.send(*datagrams)
-                sent += len(datagrams)
-                await heard.until(lambda n=sent: len(heard.segments) == n)
-            sender.close()
-            return heard.segments
-
-    assert settled_picks(asyncio.run(run())) == replayed_picks
