@@ -32,10 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keygen = commands.add_parser("keygen", help="make a key that signs documents")
     keygen.add_argument("file", type=Path, metavar="KEYFILE", help="to write the private key to")
     push = commands.add_parser("push", help="from afar: configure boxes, and wait for their answer")
-    push.add_argument("station", nargs="+", metavar="NET.STA", help="the first of its daemon")
-    push.add_argument("file", type=Path, metavar="CHANGES.yaml", help="what is to differ from it")
+    push.add_argument(
+        "station", nargs="+", metavar="NET.STA", help="of several in one daemon, the first"
+    )
+    push.add_argument(
+        "file", type=Path, metavar="CHANGES.yaml", help="what is to differ from their own files"
+    )
     push.add_argument("--broker", required=True, metavar="URL", help="mqtt[s]://[user:pass@]host")
-    push.add_argument("--key", type=Path, metavar="KEYFILE", help="sign with this private key")
+    for name, what in (
+        ("ca", "authorities to trust"),
+        ("cert", "own certificate"),
+        ("key", "its key"),
+    ):
+        push.add_argument(f"--{name}-file", metavar="FILE", help=f"of the broker: {what}; PEM")
+    push.add_argument("--key", type=Path, metavar="KEYFILE", help="sign with this (see keygen)")
     push.add_argument(
         "--model",
         type=Path,

@@ -19,7 +19,7 @@ from box.cli import BAD_ANSWER, OK, UsageError
 from models.card import card_path
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, convert, read_yaml
-from uplink.connection import BrokerAddress, UplinkError
+from uplink.connection import BrokerConfig, UplinkError
 from uplink.parts import cut
 from uplink.remote import (
     MOST_BYTES,
@@ -78,6 +78,17 @@ def _field_of(path: Path) -> ModelField:
     raise ModelError(problems[0])
 
 
+def _broker(args: argparse.Namespace) -> BrokerConfig:
+    fields = {"url": args.broker}
+    for name in ("ca_file", "cert_file", "key_file"):
+        if (value := getattr(args, name)) is not None:
+            fields[name] = value
+    try:
+        return convert(fields, BrokerConfig)
+    except ConfigError as error:
+        raise ConfigError([f"--broker: {problem}" for problem in error.problems]) from None
+
+
 class Operator:
     """Who pushes one set of changes to several boxes at once."""
 
@@ -88,7 +99,8 @@ class Operator:
         key: str | None,
         models: dict[ModelField, Path],
     ) -> None:
-        self._address = BrokerAddress.parse(args.broker)
+        self._broker = _broker(args)
+        self._address = self._broker.address()
         self._changes, self._key, self._models = changes, key, models
         self._own_models, self._trial_s = args.own_models, args.trial
         self._wait_s = args.trial + MARGIN_S if args.wait is None else args.wait
@@ -106,7 +118,8 @@ class Operator:
             reason = error.__cause__ or error
             raise UplinkError(f"broker {self._address}: {reason}") from None
         if answer is None:
-            print(f"{station_id}: no answer within {self._wait_s:g} s", file=sys.stderr)
+            waits = f"no answer within {self._wait_s:g} s; the document waits at the broker"
+            print(f"{station_id}: {waits}", file=sys.stderr)
             return False
         print(f"{station_id}: {answer.state}, version {answer.version} is in force")
         for problem in answer.problems:
@@ -158,7 +171,8 @@ class Operator:
     async def _elsewhere(self, url: str, station_id: str, name: str) -> Reported | None:
         """At the broker to which the box is sent, if that can be reached from here."""
         with suppress(ValueError, aiomqtt.MqttError):
-            async with BrokerAddress.parse(url).client("") as client:
+            elsewhere = msgspec.structs.replace(self._broker, url=url).address()
+            async with elsewhere.client("") as client:
                 await client.subscribe(topic(station_id, "config/reported"), qos=1)
                 return await _final(client, self._wait_s, name)
         return None

@@ -11,16 +11,19 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import msgspec
+import pytest
 import yaml
 
 from converters.simulator import Simulation
 from models.card import card_path, read_card, write_card
 from models.picker import PICKER
+from ringbuffer.segment import Segment
 from uplink.packets import decode_presence
 from uplink.parts import cut
 from uplink.remote import Desired, Envelope, ModelFile, Reported, digest, new_keys, seal
@@ -94,19 +97,34 @@ class Field:
         return self.reports[-1]
 
 
+@pytest.fixture(scope="module")
+def recording(
+    simulation: Simulation,
+    records: Callable[[Segment], list[bytes]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Of the station, ten times one behind the other, so that no test comes to its end."""
+    path = tmp_path_factory.mktemp("long") / "long.mseed"
+    with path.open("wb") as file:
+        for channel, trace in simulation.traces.items():
+            if channel.startswith(f"{STATION}."):
+                for number in range(10):
+                    start_ns = trace.start_ns + number * (trace.end_ns - trace.start_ns)
+                    file.writelines(records(replace(trace, start_ns=start_ns)))
+    return path
+
+
 def in_the_field(
     scenario: Callable[[Field], Coroutine[Any, Any, None]],
     folder: Path,
-    recordings: Path,
-    simulation: Simulation,
+    recording: Path,
     mosquitto: Any,
     keys: tuple[str, str] | None = None,
 ) -> Field:
-    place = next(s for s in simulation.stations if s.station_id == STATION)
     (folder / "data").mkdir()
     content: dict[str, Any] = {
-        "station": {"id": STATION, "latitude": place.latitude, "longitude": place.longitude},
-        "source": {"path": str(recordings / "waveforms" / f"{STATION}.mseed"), "speed": 4.0},
+        "station": {"id": STATION, "latitude": 1.0, "longitude": 2.0},
+        "source": {"path": str(recording), "speed": 4.0},
         "broker": {"url": mosquitto.url.replace("//", "//user:geheim@")},
         "data_dir": str(folder / "data"),
         "remote": {} if keys is None else {"key": keys[1]},
@@ -144,7 +162,7 @@ def in_the_field(
 
 
 def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_restart(
-    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+    recording: Path, tmp_path: Path, mosquitto: Any
 ) -> None:
     async def scenario(field: Field) -> None:
         before = field.reports[-1].effective
@@ -185,7 +203,7 @@ def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_r
         assert "version: 6 is not above 6" in late.problems[0]
         assert field.presence.session == sessions
 
-    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+    in_the_field(scenario, tmp_path, recording, mosquitto)
 
 
 FLOAT = PICKER.with_name("picker_float.tflite")
@@ -210,11 +228,11 @@ async def send_model(field: Field, path: Path, broken: bool = False) -> ModelFil
 
 
 def test_a_box_that_loses_broker_or_samples_under_a_document_takes_it_back_and_says_why(
-    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+    recording: Path, tmp_path: Path, mosquitto: Any
 ) -> None:
     async def scenario(field: Field) -> None:
         before = field.reports[-1].effective
-        channels = [c for s in simulation.stations for c in s.channels if s.station_id == STATION]
+        channels = [f"{STATION}.00.HH{component}" for component in "ZNE"]
         seedlink = {"type": "seedlink", "host": "127.0.0.1", "port": 9, "channels": channels}
         bad: list[tuple[dict[str, Any], str]] = [
             ({"broker": {"url": "mqtt://nowhere.invalid"}}, "broker: "),
@@ -230,13 +248,13 @@ def test_a_box_that_loses_broker_or_samples_under_a_document_takes_it_back_and_s
         good = await field.push(Desired(version=3, changes={"reorder_s": 1.5}))
         assert (good.state, good.version) == ("applied", 3)  # it picks as before
 
-    field = in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+    field = in_the_field(scenario, tmp_path, recording, mosquitto)
     states = [(r.state, r.version) for r in field.reports]
     assert ("trial", 2) in states  # whose broker could be reached
 
 
 def test_a_box_killed_under_trial_comes_back_without_and_one_told_to_stop_goes_on_with_it(
-    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+    recording: Path, tmp_path: Path, mosquitto: Any
 ) -> None:
     async def under_trial(field: Field, desired: Desired) -> None:
         payload = seal(desired, STATION)
@@ -259,11 +277,11 @@ def test_a_box_killed_under_trial_comes_back_without_and_one_told_to_stop_goes_o
         answer = await field.told(lambda r: r.newest == 2 and r.state == "reverted")
         assert answer.problems[0].startswith("broker: ")
 
-    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+    in_the_field(scenario, tmp_path, recording, mosquitto)
 
 
 def test_a_box_with_a_key_follows_its_owner_alone(
-    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+    recording: Path, tmp_path: Path, mosquitto: Any
 ) -> None:
     keys, (stranger, _) = new_keys(), new_keys()
 
@@ -289,11 +307,72 @@ def test_a_box_with_a_key_follows_its_owner_alone(
         answer = await field.push_bytes(seal(Desired(version=4), STATION, field._key))
         assert (answer.state, answer.version) == ("applied", 4)
 
-    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto, keys)
+    in_the_field(scenario, tmp_path, recording, mosquitto, keys)
+
+
+async def diting(*words: object) -> tuple[int | None, str, str]:
+    """Exit status, standard output and error of a command."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "box", *map(str, words)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
+
+
+def test_an_operator_pushes_sees_and_takes_back(
+    recording: Path, tmp_path: Path, mosquitto: Any
+) -> None:
+    key = tmp_path / "operator.key"
+
+    async def scenario(field: Field) -> None:
+        changes = tmp_path / "changes.yaml"
+        push = ("config", "push", STATION, changes, "--broker", field.url, "--key", key)
+        changes.write_text("picking: {p_threshold: 7, s_treshold: 0.3}")
+        status, out, errors = await diting(*push)
+        assert (status, out) == (1, f"{STATION}: refused, version 0 is in force\n")
+        assert [line.split(": ")[1] for line in errors.splitlines()] == [
+            "picking.s_treshold",
+            "picking.p_threshold",
+        ]
+        changes.write_text("{picking: {p_threshold: 0.3}, archive: null}")
+        assert await diting(*push, "--model", FLOAT) == (
+            0,
+            f"{STATION}: applied, version 2 is in force\n",
+            "",
+        )
+        changes.write_text("picking: {p_threshold: 0.4}")
+        assert (await diting(*push))[0] == 0
+        assert "picker" in field.reports[-1].models  # as it was, since nothing was said of it
+        status, out, _ = await diting("config", "show", field.config, "--json")
+        shown = json.loads(out)
+        assert (status, shown["pending"], shown["trial"]) == (0, None, None)
+        assert shown["desired"]["changes"] == {"picking": {"p_threshold": 0.4}}
+        assert shown["reported"] == msgspec.to_builtins(field.reports[-1])
+        assert shown["refusal"]["version"] == 1
+        status, out, _ = await diting("config", "show", field.config)
+        assert status == 0
+        assert "in force: version 3; signed documents only" in out
+        assert "last refusal: version 1, refused on 20" in out
+        assert (await diting("config", "reset", field.config))[0] == 0
+        report = await field.told(lambda r: r.state == "reverted")
+        assert (report.version, report.models) == (0, {})
+        assert report.problems == ["reset at the box"]
+        status, _, errors = await diting(*push[:4], "--broker", NOWHERE)
+        assert (status, errors.count("\n")) == (2, 1)
+        assert errors.startswith("diting: broker mqtt://127.0.0.1:9: ")
+
+    status, out, _ = asyncio.run(diting("config", "keygen", key))
+    assert (status, key.stat().st_mode & 0o777) == (0, 0o600)
+    public = yaml.safe_load(out)["remote"]["key"]
+    assert asyncio.run(diting("config", "keygen", key))[0] == 2  # no key is written over
+    keys = (key.read_text().strip(), public)
+    in_the_field(scenario, tmp_path, recording, mosquitto, keys)
 
 
 def test_models_are_replaced_only_by_what_was_meant_and_picks_and_are_taken_back(
-    recordings: Path, simulation: Simulation, tmp_path: Path, mosquitto: Any
+    recording: Path, tmp_path: Path, mosquitto: Any
 ) -> None:
     deaf = tmp_path / "deaf.tflite"
     shutil.copy(PICKER, deaf)
@@ -332,4 +411,4 @@ def test_models_are_replaced_only_by_what_was_meant_and_picks_and_are_taken_back
         assert answer.state == "applied"
         assert field.presence.models["picker"] == shipped
 
-    in_the_field(scenario, tmp_path, recordings, simulation, mosquitto)
+    in_the_field(scenario, tmp_path, recording, mosquitto)
