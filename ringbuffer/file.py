@@ -36,6 +36,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -43,7 +44,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ringbuffer.segment import NOTHING_KNOWN, ClockState, Flag, Segment
+from ringbuffer.segment import NOTHING_KNOWN, NS, ClockState, Flag, Segment
 
 PAGE = 4096
 CHUNKS = 1024  # at most: opening looks at each
@@ -277,6 +278,33 @@ class RingFile:
     def records(self, after: int = 0) -> Iterator[Record]:
         """What is there behind a sequence number, in order. What is damaged is passed over; the
         sequence numbers then tell that something is missing."""
+        yield from (_unpack(content, at) for content, at in self._found(after))
+
+    def between(self, start_ns: int, end_ns: int, ahead_ns: int = 60 * NS) -> Iterator[Record]:
+        """Packets with samples in a span of time, in order of arrival; from any thread.
+
+        A packet is passed over unread where it arrived more than `ahead_ns` before the span began:
+        no clock is that far ahead.
+        """
+        order = sorted((first, slot) for slot, first in enumerate(self._firsts) if first)
+        after = order[-1][0] - 1 if order else 0
+        for (first, _), (_, following) in pairwise(order):
+            if self._first_arrival(following) >= start_ns - ahead_ns:
+                after = first - 1
+                break
+        for content, at in self._found(after):
+            if _overlaps(content, at, start_ns, end_ns):
+                yield _unpack(content, at)
+
+    def _first_arrival(self, slot: int) -> int:
+        """When the first record of a chunk arrived (ns); far in the future where it is damaged."""
+        begin = self._read(slot, _RECORD.size)
+        if begin[:4] != _MAGIC or len(begin) < _RECORD.size:
+            return 1 << 63
+        return int(_RECORD.unpack(begin)[6])
+
+    def _found(self, after: int) -> Iterator[tuple[bytes, int]]:
+        """Content of a chunk and the place in it, of each whole record behind `after`, in order."""
         order = sorted((first, slot) for slot, first in enumerate(self._firsts) if first)
         begin = bisect_right([first for first, _ in order], after + 1) - 1
         limits = [first for first, _ in order[1:]] + [1 << 63]
@@ -287,7 +315,7 @@ class RingFile:
             for found in _walk(content, _NOTHING._replace(seq=first - 1)):
                 if after < found.seq < limit:
                     after = found.seq
-                    yield _unpack(content, found.at)
+                    yield content, found.at
 
     def sync(self) -> None:
         """Onto the disk with it. May take a second on an SD card: call it from a thread."""
@@ -321,6 +349,16 @@ def _whole(content: bytes, at: int, last: _Found) -> _Found | None:
     if end > len(content) or crc32(memoryview(content)[at + _UNCHECKED : end]) != crc:
         return None
     return _Found(opening, seq, at, end)
+
+
+def _overlaps(content: bytes, at: int, start_ns: int, end_ns: int) -> bool:
+    """Whether a record is a packet with samples in a span of time."""
+    _, _, _, count, _, _, _, begin_ns, numerator, denominator, _, width, *_ = _RECORD.unpack_from(
+        content, at
+    )
+    if not width or begin_ns >= end_ns:
+        return False
+    return bool(begin_ns + (count - 1) * NS * denominator // numerator >= start_ns)
 
 
 def _unpack(content: bytes, at: int) -> Record:

@@ -382,3 +382,35 @@ def test_a_large_ring_opens_as_fast_as_a_small_one(tmp_path: Path) -> None:
     spent_s = time.process_time() - began
     assert again.newest == 10
     assert spent_s < 1.0
+
+
+def test_packets_of_a_span_are_found_wherever_they_lie(tmp_path: Path) -> None:
+    """By the times of their samples, also those that came late; without reading what came long
+    before."""
+    with_late = [
+        Segment("XX.ABC..HHZ", START + n * NS, Fraction(100), NOISE[:100]) for n in range(600)
+    ]
+    late = with_late.pop(250)
+    ring = RingFile(tmp_path / "a.ring", SMALLEST)
+    for segment in (*with_late, late):
+        ring.append(segment, segment.end_ns + (400 * NS if segment is late else 0))
+    reads: list[int] = []
+    read = ring._read
+    ring._read = lambda slot, count: reads.append(count) or read(slot, count)  # type: ignore
+    for first, last in ((240, 260), (0, 3), (595, 700), (250, 251)):
+        span = (START + first * NS, START + last * NS)
+        found = [r.segment.start_ns for r in ring.between(*span) if r.segment]
+        assert sorted(found) == [START + n * NS for n in range(first, min(last, 600))]
+    assert list(ring.between(START - 9 * NS, START)) == []
+    assert len(list(ring.between(START + 10 * NS + 995_000_000, START + 12 * NS))) == 1
+    reads.clear()
+    list(ring.between(START + 598 * NS, START + 600 * NS))
+    assert sum(count > PAGE for count in reads) <= 3  # chunks
+    ring.close()
+
+
+def test_an_empty_ring_has_no_packet_of_any_span(tmp_path: Path) -> None:
+    ring = RingFile(tmp_path / "a.ring", SMALLEST)
+    ring.append_note(b"a note", START)
+    assert list(ring.between(0, 2 * START)) == []
+    ring.close()
