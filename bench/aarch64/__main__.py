@@ -52,6 +52,8 @@ def replay() -> tuple[dict[str, Outcome], list[Comparison]]:
     with TemporaryDirectory(prefix="diting-aarch64-") as name:
         folder = Path(name)
         install_box(folder / "site")
+        libraries = machine.load_libraries(folder / "site")
+        print(f"installed from wheels for {THERE}, {libraries} compiled libraries load", flush=True)
         recordings = [simulated(folder)]
         if data.is_dir():
             recordings.append(real(folder, data))

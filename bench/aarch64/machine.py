@@ -26,6 +26,17 @@ EMULATOR = "qemu-user-static"
 PLATFORM = "aarch64-manylinux_2_36"
 # Of a Raspberry Pi 4. qemu's own default has vector extensions that no such computer has.
 CPU = "cortex-a72"
+_LOAD_LIBRARIES = """
+import ctypes, os, pathlib, sys
+libraries = sorted(pathlib.Path(sys.argv[1]).rglob("*.so*"))
+troubles = []
+for library in libraries:
+    try:
+        ctypes.CDLL(str(library), mode=os.RTLD_NOW)
+    except OSError as error:
+        troubles.append(str(error))
+sys.exit("\\n".join(troubles)) if troubles else print(len(libraries))
+"""
 
 
 class UnavailableError(Exception):
@@ -55,6 +66,16 @@ class Machine:
         emulator = str(self._root / "usr/bin/qemu-aarch64-static")
         python = str(self._root / "usr/bin/python3.11")
         return [emulator, "-cpu", CPU, "-L", str(self._root), python, *arguments]
+
+    def load_libraries(self, site: Path) -> int:
+        """How many compiled libraries there are in `site`, each of which finds all it needs.
+
+        Raises InstallError for those that do not.
+        """
+        done = _run([*self.python("-c", _LOAD_LIBRARIES), str(site)])
+        if done.returncode:
+            raise InstallError((done.stdout + done.stderr).strip())
+        return int(done.stdout)
 
 
 def install_box(site: Path) -> None:

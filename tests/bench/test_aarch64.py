@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench.aarch64.__main__ import UNAVAILABLE
-from bench.aarch64.machine import ROOT, InstallError, install
+from bench.aarch64.machine import ROOT, InstallError, Machine, UnavailableError, install
 from bench.aarch64.replay import compare, last_words
 from ringbuffer.segment import NS
 from uplink.outbox import Packet
@@ -36,6 +36,17 @@ def test_what_must_be_compiled_does_not_install(tmp_path: Path) -> None:
     (source / "pyproject.toml").write_text('[project]\nname = "of-source-alone"\nversion = "1"\n')
     with pytest.raises(InstallError, match="of-source-alone"):
         install(tmp_path / "site", str(source))
+
+
+def test_a_library_that_does_not_load_is_named(tmp_path: Path) -> None:
+    try:
+        machine = Machine(ROOT / "build" / "aarch64")
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    assert machine.load_libraries(tmp_path) == 0
+    (tmp_path / "broken.so").write_bytes(b"not a library")
+    with pytest.raises(InstallError, match=r"broken\.so"):
+        machine.load_libraries(tmp_path)
 
 
 @pytest.mark.parametrize(
