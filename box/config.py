@@ -117,6 +117,9 @@ class AnyShakeConfig(
     baud_rate: Annotated[int, Meta(ge=1200, le=4_000_000)] = 115_200
     rate: Rate | None = None  # of protocol 1, which does not tell
     timeout_s: Seconds = 10.0  # of silence, until the line is opened anew
+    # What the time of a frame of protocol 3 with GNSS is of: its end, as the protocol is described,
+    # or its first samples, as the published firmware and AnyShake Observer have it.
+    timestamp: Literal["begin", "end"] = "end"
 
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.protocol == 1):
@@ -196,6 +199,22 @@ class OutboxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     backlog_per_s: Annotated[float, Meta(gt=0, le=10_000)] = 10.0  # packets
 
 
+class WaveformsConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Cuts of waveforms sent to the broker, behind everything else: see box/waveforms.py."""
+
+    on_request: bool = True
+    at_trigger: bool = False  # whenever the station triggers, from …
+    before_s: Annotated[float, Meta(ge=0, le=600)] = 30.0  # … this long before it
+    after_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # … to this long after it
+    longest_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0  # of a cut; longer ones are refused
+    most_pending: Annotated[int, Meta(ge=1, le=100)] = 8  # requests that wait for their samples
+    bytes_per_s: Annotated[float, Meta(ge=100, le=10_000_000)] = 4000.0
+
+    def __post_init__(self) -> None:
+        if self.at_trigger and self.before_s + self.after_s > self.longest_s:
+            raise ValueError("longest_s: less than before_s and after_s together")
+
+
 class ArchiveConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An SDS tree of miniSEED; the oldest day goes where either limit is reached."""
 
@@ -251,6 +270,7 @@ class BoxConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     health_every_s: Annotated[float, Meta(ge=10)] = 300.0
     watermark_every_s: Annotated[float, Meta(ge=1)] | None = 60.0  # null: none
     outbox: OutboxConfig = msgspec.field(default_factory=OutboxConfig)
+    waveforms: WaveformsConfig = msgspec.field(default_factory=WaveformsConfig)
     silent_restart_s: Annotated[float, Meta(ge=60)] = 3600.0  # see box/watchdog.py
     picking: PickingConfig = msgspec.field(default_factory=PickingConfig)
     trigger: TriggerConfig = msgspec.field(default_factory=TriggerConfig)

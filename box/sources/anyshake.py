@@ -63,8 +63,10 @@ class StamperV3:
     time has passed: by how much it was off from GNSS is kept, until it is set.
     """
 
-    def __init__(self, gate: TimeGate | None = None) -> None:
+    def __init__(self, gate: TimeGate | None = None, begins: bool = False) -> None:
+        """begins: GNSS times are of a frame's first samples, not of when it is sent."""
         self._gate = gate or TimeGate()
+        self._begins = begins
         self._host: HostStamp[Frame] = HostStamp()
         self._last_ms: int | None = None  # of the device's own clock
         self._gnss = ArrivalLine()
@@ -72,7 +74,7 @@ class StamperV3:
         self._restarts = 0  # of the line to the host's time, when GNSS was lost
 
     def stamp(self, frame: Frame, arrival_ns: int) -> Iterator[Stamped]:
-        sent_ns = frame.timestamp_ms * _MS
+        sent_ns = frame.timestamp_ms * _MS + (_duration_ns(frame) if self._begins else 0)
         if frame.gnss and frame.timestamp_ms in PLAUSIBLE_MS and self._gate.is_plausible(sent_ns):
             yield from self._begin_anew()
             self._gnss.add(sent_ns, arrival_ns)

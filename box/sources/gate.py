@@ -14,6 +14,7 @@ from ringbuffer.segment import NS, Flag, Segment
 
 # So far ahead of a synchronised host's clock no sample can have been taken, on whatever bad clock.
 AHEAD_NS = 600 * NS
+LATEST_NS = 4_102_444_800 * NS  # 2100-01-01, for hosts that know nothing; packets end in 2116
 
 
 class TimeGate:
@@ -37,6 +38,8 @@ class TimeGate:
         """Why a time cannot be that of a sample that has just come; empty where it can."""
         if time_ns < self._earliest_ns:
             return f"{_date(time_ns)} is too long ago"
+        if time_ns > LATEST_NS:
+            return f"{_date(time_ns)} is too far ahead"
         if self.host is not None and self.host.synchronised:
             ahead_ns = time_ns - self.host.now_ns()
             if ahead_ns > AHEAD_NS:

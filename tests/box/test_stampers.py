@@ -136,3 +136,11 @@ def test_samples_without_any_time_carry_what_is_known_of_the_hosts_clock() -> No
         frame = Frame(samples, 0, False, 0, 66, False)
         told += stamper.stamp(frame, START_MS * MS + number * NS // 20)
     assert {s.clock for s in told} == {ClockState(2000 + LATENCY_US, START_MS * MS)}
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_time_is_of_the_first_samples_or_of_the_end_as_configured(begins: bool) -> None:
+    stamper = StamperV3(begins=begins)
+    frame = Frame({1: np.zeros(10, np.int32)}, START_MS, True, 100, 59, False)
+    [stamped] = stamper.stamp(frame, START_MS * MS)
+    assert stamped.start_ns == (START_MS - (0 if begins else FRAME_MS)) * MS
