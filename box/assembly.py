@@ -18,11 +18,13 @@ from box.sources.live import Source
 from box.station_box import Box, birth
 from box.stations import Station, StationError, load_stations
 from box.stretch import Models
+from box.waveforms import Waveforms
 from models.fmp import FMP, FirstMotion
 from models.magnitude import MAGNITUDE, StationMagnitude
 from models.picker import PICKER, Picker
 from uplink.configuration import ConfigError
-from uplink.outbox import Ages, Outbox
+from uplink.lasting import LastingOutbox
+from uplink.outbox import Ages
 from uplink.sending import Pace
 from uplink.session import Session
 
@@ -99,7 +101,7 @@ def make_box(
     if not pipeline.components:
         raise ConfigError([f"source: no channel of {config.id} to pick on"])
     limits = whole.outbox
-    outbox = Outbox(
+    outbox = LastingOutbox(
         Path(whole.data_dir) / f"{config.id}.outbox.sqlite",
         max_packets=limits.max_packets,
         max_bytes=limits.max_mb << 20,
@@ -116,6 +118,11 @@ def make_box(
         outbox,
         birth=birth(station, channels, models),
         now_ns=clock.now_ns,
-        pace=Pace(limits.live_s, limits.backlog_per_s),
+        pace=Pace(limits.live_s, limits.backlog_per_s, whole.waveforms.bytes_per_s),
     )
-    return Box(pipeline, session, clock.now_ns, journal=journal, recording=recording)
+    waveforms = Waveforms(
+        config.id, session, journal, lambda: pipeline.data_until_ns, clock, whole.waveforms
+    )
+    return Box(
+        pipeline, session, clock.now_ns, journal=journal, recording=recording, waveforms=waveforms
+    )

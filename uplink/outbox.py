@@ -30,7 +30,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS packet (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     kind INTEGER NOT NULL,
@@ -45,18 +45,26 @@ CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NUL
 
 
 # A flipped bit can leave a database whole and a row nonsense, which would end each connection.
-_REMOVE_DAMAGED = """
+REMOVE_DAMAGED = """
 DELETE FROM packet WHERE kind NOT BETWEEN 0 AND 3 OR typeof(kind) != 'integer'
     OR typeof(created_ns) != 'integer' OR typeof(payload) != 'blob'
     OR typeof(topic) != 'text' OR topic GLOB '*[^!-~]*' OR topic GLOB '*[+#]*' OR topic = ''
     OR instr(topic, char(0))
 """
 EXPIRE_AT_ONCE = 10  # packets of a kind
+ANSWERS = 1000
 _DAY_NS = 86_400_000_000_000
 
 
 class OutboxError(RuntimeError):
-    """The outbox cannot be used: one line with the file and the reason."""
+    """The outbox cannot be used: one line with the file and the reason.
+
+    code: SQLite's result code
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code & 0xFF  # without what extends it
 
 
 class Kind(IntEnum):
@@ -86,6 +94,7 @@ class Packet:
     kind: Kind = Kind.PICK
     created_ns: int = 0  # arrival of the sample that made it
     seq: int = 0  # place in the queue, given by the outbox
+    answers: str = ""  # id of the request that it answers, which is remembered for long
 
 
 class Outbox:
@@ -113,13 +122,7 @@ class Outbox:
         self._limits = (max_packets, max_bytes)
         self._ages_ns = [int(days * _DAY_NS) for days in ages]
         self._counts = [0] * len(Kind)
-        try:
-            self._db = self._open()
-        except sqlite3.OperationalError as error:  # locked, no such folder, read-only, disk full
-            raise OutboxError(f"{path}: {error}") from None
-        except sqlite3.DatabaseError:
-            self.set_aside = self._move_aside()
-            self._db = self._open()
+        self._db = self._open_or_set_aside()
         with self._transaction():
             self._recount()
 
@@ -179,6 +182,8 @@ class Outbox:
                     (p.kind, p.topic, p.payload, p.created_ns),
                 )
                 seqs.append(cursor.lastrowid or 0)
+                if p.answers:
+                    self._remember(p.answers, seqs[-1])
                 self._counts[p.kind] += 1
                 self._count += 1
                 self._bytes += len(p.payload)
@@ -186,6 +191,23 @@ class Outbox:
             self._expire(now_ns)
             self._keep_limits()
         return seqs
+
+    def answered(self, request: str) -> bool:
+        """Whether this request is one of the last `ANSWERS` that were answered."""
+        with self._transaction():
+            row = self._db.execute("SELECT 1 FROM counter WHERE name = ?", (f"answered {request}",))
+            return row.fetchone() is not None
+
+    def _remember(self, request: str, seq: int) -> None:
+        new = self._db.execute(
+            "INSERT OR IGNORE INTO counter VALUES (?, ?)", (f"answered {request}", seq)
+        )
+        if new.rowcount > 0:
+            self._db.execute(
+                "DELETE FROM counter WHERE name GLOB 'answered *' AND value <= (SELECT value"
+                " FROM counter WHERE name GLOB 'answered *' ORDER BY value DESC LIMIT 1 OFFSET ?)",
+                (ANSWERS,),
+            )
 
     def pending(self, after: int = 0, limit: int = 100) -> list[Packet]:
         """The packets put after `after`, in order. Raises OutboxError."""
@@ -246,7 +268,9 @@ class Outbox:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._recount()
-            raise OutboxError(f"{self.path}: {error}") from None
+            raise OutboxError(f"{self.path}: {error}", _code(error)) from None
+        except UnicodeDecodeError:  # SQLite quotes what is damaged
+            raise OutboxError(f"{self.path}: is damaged", sqlite3.SQLITE_CORRUPT) from None
 
     def _recount(self) -> None:
         rows = self._db.execute(
@@ -258,6 +282,17 @@ class Outbox:
         self._count = sum(self._counts)
         self._bytes = sum(size for _, _, size in rows)
 
+    def _open_or_set_aside(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            unusable = not isinstance(error, sqlite3.OperationalError)
+            if not unusable and _code(error) != sqlite3.SQLITE_ERROR:
+                # locked, no such folder, read-only, disk full
+                raise OutboxError(f"{self.path}: {error}", _code(error)) from None
+            self.set_aside = self._move_aside()
+            return self._open()
+
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0)
         db.text_factory = lambda raw: raw.decode(errors="replace")
@@ -268,12 +303,15 @@ class Outbox:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-            db.executescript(_SCHEMA)
+            db.executescript(SCHEMA)
             (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 db.execute("REINDEX")
             with db:
-                self.damaged = db.execute(_REMOVE_DAMAGED).rowcount
+                self.damaged = db.execute(REMOVE_DAMAGED).rowcount
+        except UnicodeDecodeError:  # SQLite quotes a damaged schema
+            db.close()
+            raise sqlite3.DatabaseError("database schema is malformed") from None
         except BaseException:
             db.close()
             raise
@@ -313,3 +351,7 @@ class Outbox:
                 self._count -= 1
                 self._bytes -= found[1]
         return before - self._count
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)

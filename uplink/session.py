@@ -117,6 +117,10 @@ class Session:
         """What was wrong with the outbox, a line each."""
         return self._outbox.problems
 
+    def answered(self, request: str) -> bool:
+        """Whether a request has been answered; see `Packet.answers`. Raises OutboxError."""
+        return self._outbox.answered(request)
+
     def state(self) -> Uplink:
         """How far behind it is, for health. Raises OutboxError."""
         oldest_ns = self._outbox.oldest_ns
