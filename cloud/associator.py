@@ -1,218 +1,29 @@
-"""Which picks belong to one earthquake.
+"""Which picks belong to one earthquake, as they come: one at a time, in any order, late ones too.
 
-PyOcto (Münchmeyer 2024) proposes clusters of picks; each is then located, gathers the picks that
-fit it and loses those that do not, and must keep enough of them to count as an event.
-`Finder` does this once for a set of picks. `Associator` does it again and again over a sliding
-window, and keeps account of what has become of each event.
+A pick that fits an event is that event's business. One that fits none is stacked with its free
+neighbours (`cloud/nucleation.py`); where enough of them agree on a place, that may be an event. In
+either case the picks around are shared out anew among the events that are near in time, by the same
+rules as for a whole set (`Finder`), and only what has got other picks is located again. Now and
+then all picks of the window go through the `Finder`, for an event that the stack has overlooked.
 """
 
 from __future__ import annotations
 
-import math
 import string
-import struct
-import tempfile
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
 
-import msgspec
-import numpy as np
-import pandas as pd
-import pyocto
-from msgspec import Meta
-
-from cloud.geodesy import distance_azimuth, to_local
+from cloud.finder import AssociatorConfig, Finder
 from cloud.locator import Locator
-from cloud.model import Origin, Phase, Pick
-from cloud.travel_times import TravelTimes
+from cloud.model import Origin, Pick
+from cloud.nucleation import Nucleator
 
-TABLE_STEP_KM = 1.0
-S_PER_KM = 0.3  # an S wave's way through the crust, at its slowest
-ROUNDS = 2
-SAME_PLACE_KM = 15.0
+ROUNDS = 2  # of sharing out and locating
+AROUND_NS = 45 * 10**9  # between the origins of events that may quarrel over picks
 REMEMBERED_IDS = 1000
-PHASES: tuple[Phase, Phase] = ("P", "S")
-Positive = Annotated[float, Meta(gt=0)]
-
-
-class AssociatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many picks make an event, and how well they must fit."""
-
-    min_picks: Annotated[int, Meta(ge=4)] = 6
-    min_p: Annotated[int, Meta(ge=0)] = 3
-    min_s: Annotated[int, Meta(ge=0)] = 2
-    min_stations: Annotated[int, Meta(ge=3)] = 4
-    min_both: Annotated[int, Meta(ge=0)] = 2  # stations with P and S: chance seldom makes two
-    tolerance_s: Positive = 1.0  # of the engine, which knows places only roughly
-    match_s: Positive = 0.8  # residual at which a located event still takes a pick …
-    match_fraction: Annotated[float, Meta(ge=0)] = 0.03  # … and this more per s of travel time
-    max_rms_s: Positive = 0.7
-    max_depth_km: Positive = 30.0
-    margin_km: Positive = 30.0  # events are sought so far outside the network
-    separation_s: Positive = 2.0  # nearby origins closer in time than this are one event
-    window_s: Positive = 120.0  # how long events may change and picks may come late
-    interval_s: Annotated[float, Meta(ge=0)] = 2.0  # of data time, between two runs
-    max_picks: Annotated[int, Meta(ge=100)] = 5000  # in the window; the oldest go first
-
-
-class _Engine:
-    """PyOcto for one network: stations projected, travel times in its file format."""
-
-    def __init__(self, locator: Locator, config: AssociatorConfig) -> None:
-        stations = list(locator.stations.values())
-        latitude = np.array([station.latitude for station in stations])
-        longitude = np.array([station.longitude for station in stations])
-        x, y = to_local(latitude, longitude, (float(latitude[0]), float(longitude[0])))
-        self._stations = pd.DataFrame(
-            {
-                "id": [station.station_id for station in stations],
-                "x": x,
-                "y": y,
-                "z": [-station.elevation_m / 1000 for station in stations],
-            }
-        )
-        margin = config.margin_km
-        limits = [(float(v.min()) - margin, float(v.max()) + margin) for v in (x, y)]
-        reach = math.hypot(*(high - low for low, high in limits))
-        self.longest_s = S_PER_KM * reach
-        surface = locator.tables.model.velocity
-        self._folder = tempfile.TemporaryDirectory()  # PyOcto reads the file at every run
-        path = Path(self._folder.name) / "travel_times"
-        path.write_bytes(_pyocto_table(locator.tables, 1.2 * reach, 1.2 * config.max_depth_km))
-        self._octo = pyocto.OctoAssociator(
-            xlim=limits[0],
-            ylim=limits[1],
-            zlim=(0.0, config.max_depth_km),
-            velocity_model=pyocto.VelocityModel1D(
-                path,
-                tolerance=config.tolerance_s,
-                surface_p_velocity=float(surface("P", 0.0)),
-                surface_s_velocity=float(surface("S", 0.0)),
-            ),
-            time_before=self.longest_s,
-            time_slicing=300.0,
-            pick_match_tolerance=config.tolerance_s,
-            min_interevent_time=config.separation_s,
-            n_picks=config.min_picks,
-            n_p_picks=config.min_p,
-            n_s_picks=config.min_s,
-            n_p_and_s_picks=config.min_both,
-            n_threads=1,
-        )
-
-    def clusters(self, picks: Sequence[Pick]) -> list[list[Pick]]:
-        """Proposals, the largest first."""
-        frame = pd.DataFrame(
-            {
-                "station": [pick.station_id for pick in picks],
-                "phase": [pick.phase for pick in picks],
-                "time": [(pick.time_ns - picks[0].time_ns) / 1e9 for pick in picks],
-            }
-        )
-        _, assignments = self._octo.associate(frame, self._stations)
-        found: dict[int, list[Pick]] = {}
-        for event, index in zip(assignments["event_idx"], assignments["pick_idx"], strict=True):
-            found.setdefault(event, []).append(picks[index])
-        return sorted(found.values(), key=lambda cluster: (-len(cluster), cluster[0].pick_id))
-
-
-def _pyocto_table(tables: TravelTimes, reach_km: float, depth_km: float) -> bytes:
-    """Travel times over distance and depth as PyOcto 0.2 reads them: counts and step, then P, S."""
-    x = np.arange(0.0, reach_km + TABLE_STEP_KM, TABLE_STEP_KM)
-    z = np.arange(0.0, depth_km + TABLE_STEP_KM, TABLE_STEP_KM)
-    head = struct.pack("iid", len(x), len(z), TABLE_STEP_KM)
-    p, s = (tables.rays(phase, x[:, None], z).time_s.tobytes() for phase in PHASES)
-    return head + p + s
-
-
-class Finder:
-    """Finds the events in a set of picks. Keeps nothing between two calls."""
-
-    def __init__(self, locator: Locator, config: AssociatorConfig | None = None) -> None:
-        self.config = config or AssociatorConfig()
-        self._locator = locator
-        self._engine = _Engine(locator, self.config)
-
-    def find(self, picks: Iterable[Pick]) -> list[Origin]:
-        """Origins in order of time, with the arrivals that are theirs; a function of the set of
-        picks alone. Picks of unknown stations are passed over."""
-        known = (pick for pick in picks if pick.station_id in self._locator.stations)
-        ordered = sorted(known, key=lambda pick: (pick.time_ns, pick.pick_id))
-        if len(ordered) < self.config.min_picks:
-            return []
-        origins = self._located(self._engine.clusters(ordered))
-        for _ in range(ROUNDS):
-            origins = self._located(self._shared_out(ordered, self._distinct(origins)))
-        good = [origin for origin in origins if self._is_event(origin)]
-        return sorted(good, key=lambda origin: (origin.time_ns, origin.latitude))
-
-    def _located(self, clusters: Iterable[Sequence[Pick]]) -> list[Origin]:
-        """Origins with the arrivals that the locator kept; what cannot be an event is left out."""
-        origins = []
-        for cluster in clusters:
-            origin = self._locator.locate(cluster)
-            if origin is not None:
-                kept = tuple(arrival for arrival in origin.arrivals if arrival.weight > 0)
-                origins.append(replace(origin, arrivals=kept))
-        return origins
-
-    def _is_event(self, origin: Origin) -> bool:
-        config = self.config
-        n_p, n_s, n = origin.n_p, origin.n_s, len(origin.arrivals)
-        n_stations = len({arrival.pick.station_id for arrival in origin.arrivals})
-        return (
-            n >= config.min_picks
-            and n_p >= config.min_p
-            and n_s >= config.min_s
-            and n_stations >= config.min_stations
-            and n - n_stations >= config.min_both
-            and origin.rms_s <= config.max_rms_s
-        )
-
-    def _distinct(self, origins: Iterable[Origin]) -> list[Origin]:
-        """Of origins too close in time and space to be two earthquakes, the one of more picks."""
-        distinct: list[Origin] = []
-        for origin in sorted(origins, key=lambda o: (-len(o.arrivals), o.time_ns, o.latitude)):
-            if self._is_event(origin) and not any(self._same(origin, other) for other in distinct):
-                distinct.append(origin)
-        return distinct
-
-    def _same(self, one: Origin, other: Origin) -> bool:
-        if abs(one.time_ns - other.time_ns) > self.config.separation_s * 1e9:
-            return False
-        place = (one.latitude, one.longitude, other.latitude, other.longitude)
-        return bool(distance_azimuth(*place)[0] < SAME_PLACE_KM)
-
-    def _shared_out(self, picks: Sequence[Pick], origins: Sequence[Origin]) -> list[list[Pick]]:
-        """Give each pick to the origin that predicts it best, the best fits first: a phase once
-        per station, and P before S."""
-        times = [pick.time_ns for pick in picks]
-        fits = []
-        for k, origin in enumerate(origins):
-            first = bisect_left(times, origin.time_ns)
-            last = bisect_left(times, origin.time_ns + round(self._engine.longest_s * 1e9))
-            near = picks[first:last]
-            residual = np.abs(self._locator.residuals(near, origin))
-            travel = (np.array(times[first:last]) - origin.time_ns) / 1e9
-            misfit = residual / (self.config.match_s + self.config.match_fraction * travel)
-            fits += [(misfit[i], k, first + i) for i in np.flatnonzero(misfit <= 1)]
-        taken: set[int] = set()
-        slots: list[dict[tuple[str, Phase], Pick]] = [{} for _ in origins]
-        for _, k, i in sorted(fits):
-            pick = picks[i]
-            p, s = (
-                pick if phase == pick.phase else slots[k].get((pick.station_id, phase))
-                for phase in PHASES
-            )
-            ordered = p is None or s is None or p.time_ns < s.time_ns
-            if i not in taken and (pick.station_id, pick.phase) not in slots[k] and ordered:
-                taken.add(i)
-                slots[k][pick.station_id, pick.phase] = pick
-        return [list(slot.values()) for slot in slots]
+REMEMBERED_ORIGINS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,96 +35,235 @@ class EventUpdate:
     origin: Origin | None  # None: retracted
 
 
+class _Window:
+    """Picks by time."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[int, str]] = []  # time (ns), pick_id; ascending
+        self._picks: dict[str, Pick] = {}
+
+    def __len__(self) -> int:
+        return len(self._picks)
+
+    def get(self, pick_id: str) -> Pick | None:
+        return self._picks.get(pick_id)
+
+    def add(self, pick: Pick) -> None:
+        self.remove(pick.pick_id)
+        insort(self._order, (pick.time_ns, pick.pick_id))
+        self._picks[pick.pick_id] = pick
+
+    def remove(self, pick_id: str) -> bool:
+        """Whether it was there."""
+        pick = self._picks.pop(pick_id, None)
+        if pick is None:
+            return False
+        del self._order[bisect_left(self._order, (pick.time_ns, pick_id))]
+        return True
+
+    def between(self, first_ns: int, last_ns: int) -> list[Pick]:
+        """In order of time, the first included."""
+        first, last = (bisect_left(self._order, (ns, "")) for ns in (first_ns, last_ns))
+        return [self._picks[pick_id] for _, pick_id in self._order[first:last]]
+
+    def before(self, time_ns: int) -> list[Pick]:
+        return self.between(-(2**63), time_ns)
+
+    def oldest(self) -> Pick:
+        return self._picks[self._order[0][1]]
+
+    def all(self) -> list[Pick]:
+        return [self._picks[pick_id] for _, pick_id in self._order]
+
+
 class Associator:
     """Events out of a stream of picks, over a sliding window of data time.
 
-    An event keeps its identifier as long as it shares picks with what the newest run found; it is
-    retracted when its picks are gone or have gone to others. Older than the window it is final,
-    and its picks are forgotten. Limits: a pick older than the window is dropped (`late` counts),
-    and beyond `max_picks` the oldest (`overflow`); picks of unknown stations are dropped
-    (`unknown`).
+    An event keeps its identifier as long as it shares picks with what it was; it is retracted when
+    too few are left that fit it. Older than the window it is final, and its picks are forgotten.
+    Limits: a pick older than the window is dropped (`late` counts), and beyond `max_picks` the
+    oldest (`overflow`); picks of unknown stations are dropped (`unknown`).
     """
 
     def __init__(self, locator: Locator, config: AssociatorConfig | None = None) -> None:
         self._finder = Finder(locator, config)
         self.config = self._finder.config
-        self._stations = locator.stations
-        self._picks: dict[str, Pick] = {}
+        self._locator = locator
+        self._nucleator = Nucleator(locator.stations.values(), locator.tables)
+        self._longest_ns = round(self._finder.longest_s * 1e9)
+        self._picks = _Window()
         self._events: dict[str, EventUpdate] = {}
+        self._owners: dict[str, str] = {}  # pick -> event
+        self._new: list[str] = []  # picks that are still to be looked at
+        self._doubtful: set[str] = set()  # events whose picks have changed
+        self._updates: dict[str, EventUpdate] = {}  # of this run
+        self._origins: dict[frozenset[Pick], Origin | None] = {}  # by the picks that were located
         self._issued: dict[int, int] = {}  # identifiers per second of origin time
-        self._changed = False
-        self._ran_ns = self._now_ns = -(2**63)
+        self._ran_ns = self._now_ns = self._swept_ns = -(2**63)
         self.late = self.overflow = self.unknown = 0
 
     def add(self, pick: Pick) -> None:
         """Take in a pick, or a new revision of it under the same `pick_id`."""
-        if pick.station_id not in self._stations:
+        if pick.station_id not in self._locator.stations:
             self.unknown += 1
         elif pick.time_ns < self._horizon_ns:
             self.late += 1
         elif self._picks.get(pick.pick_id) != pick:
-            self._picks[pick.pick_id] = pick
-            self._changed = True
+            self._picks.add(pick)
+            owner = self._owners.get(pick.pick_id)
+            if owner is None:
+                self._new.append(pick.pick_id)
+            else:
+                self._doubtful.add(owner)
             if len(self._picks) > self.config.max_picks:
                 self.overflow += 1
-                oldest = min(self._picks.values(), key=lambda p: (p.time_ns, p.pick_id))
-                del self._picks[oldest.pick_id]
+                self._drop(self._picks.oldest().pick_id)
 
     def retract(self, pick_id: str) -> None:
         """Forget a pick; one that is not in the window is nobody's business any more."""
-        if self._picks.pop(pick_id, None) is not None:
-            self._changed = True
+        self._drop(pick_id)
+
+    def _drop(self, pick_id: str) -> None:
+        if self._picks.remove(pick_id) and (owner := self._owners.pop(pick_id, None)):
+            self._doubtful.add(owner)
 
     def advance(self, now_ns: int) -> list[EventUpdate]:
         """Data time has come to `now_ns`: what has changed since, in order of identifier."""
         self._now_ns = max(self._now_ns, now_ns)
         due = self._now_ns - self._ran_ns >= self.config.interval_s * 1e9
-        return self._run() if self._changed and due else []
+        return self._run() if due and (self._new or self._doubtful) else []
 
     def finish(self) -> list[EventUpdate]:
         """The last changes, when no more data will come."""
-        return self._run() if self._changed else []
+        return self._run() if self._new or self._doubtful else []
 
     @property
     def _horizon_ns(self) -> int:
         return self._now_ns - round(self.config.window_s * 1e9)
 
     def _run(self) -> list[EventUpdate]:
-        updates = self._reconcile(self._finder.find(self._picks.values()))
-        for update in updates:
-            if update.origin is None:
-                del self._events[update.event_id]
-            else:
-                self._events[update.event_id] = update
+        self._ran_ns = self._now_ns
+        self._updates = {}
+        new, self._new = self._new, []
+        for pick in self._free(new):
+            self._doubtful |= self._events_that_fit(pick)
+        if self._doubtful:
+            doubtful, self._doubtful = self._doubtful, set()
+            self._resolve(self._origins_of(doubtful))
+        for pick_id in new:
+            for pick in self._free([pick_id]):  # nobody's, even now
+                self._nucleate(pick)
+        if self._now_ns - self._swept_ns >= self.config.sweep_s * 1e9:
+            self._sweep()
         self._forget()
-        self._changed, self._ran_ns = False, self._now_ns
-        return sorted(updates, key=lambda update: update.event_id)
+        return sorted(self._updates.values(), key=lambda update: update.event_id)
 
-    def _reconcile(self, origins: list[Origin]) -> list[EventUpdate]:
-        """What the origins of a run make of the events known before."""
-        holders = [{arrival.pick.pick_id for arrival in origin.arrivals} for origin in origins]
-        known = {key: _pick_ids(event) for key, event in self._events.items()}
+    def _free(self, pick_ids: Iterable[str]) -> list[Pick]:
+        found = (self._picks.get(name) for name in pick_ids if name not in self._owners)
+        return [pick for pick in found if pick is not None]
+
+    def _origins_of(self, event_ids: Iterable[str]) -> list[Origin]:
+        events = (self._events.get(event_id) for event_id in event_ids)
+        return [event.origin for event in events if event is not None and event.origin]
+
+    def _events_that_fit(self, pick: Pick) -> set[str]:
+        """Events to which a pick may belong."""
+        found = set()
+        for event_id, event in self._events.items():
+            origin = event.origin
+            if origin and 0 < pick.time_ns - origin.time_ns < self._longest_ns:
+                misfit = self._finder.misfits([pick], origin)[0]
+                if misfit <= 1:
+                    found.add(event_id)
+        return found
+
+    def _nucleate(self, pick: Pick) -> None:
+        """Make an event of a pick and its free neighbours, if there is one in them."""
+        around = self._picks.between(pick.time_ns - AROUND_NS, pick.time_ns + AROUND_NS)
+        free = [other for other in around if other.pick_id not in self._owners]
+        cluster = self._nucleator.cluster(pick, free, self.config.min_stations)
+        if len(cluster) >= self.config.min_picks:
+            self._resolve(self._locate([cluster]))
+
+    def _sweep(self) -> None:
+        """Look at all picks together, for an event that has been overlooked."""
+        self._swept_ns = self._now_ns
+        for origin in self._finder.find(self._picks.all()):
+            if not any(arrival.pick.pick_id in self._owners for arrival in origin.arrivals):
+                self._resolve([origin])
+
+    def _resolve(self, origins: Sequence[Origin]) -> None:
+        """Share out the picks anew among these origins and the events around them."""
+        if not origins:
+            return
+        times = [origin.time_ns for origin in origins]
+        group = {
+            event_id
+            for event_id, event in self._events.items()
+            if event.origin and any(abs(event.origin.time_ns - t) <= AROUND_NS for t in times)
+        }
+        candidates = [*self._origins_of(sorted(group)), *(o for o in origins if self._is_new(o))]
+        times += [origin.time_ns for origin in candidates]
+        around = self._picks.between(min(times), max(times) + self._longest_ns)
+        picks = [p for p in around if self._owners.get(p.pick_id) in (None, *group)]
+        for _ in range(ROUNDS):
+            shares = self._finder.share_out(picks, self._finder.distinct(candidates))
+            candidates = self._locate(shares)
+        self._reconcile(group, [o for o in candidates if self._finder.is_event(o)])
+
+    def _is_new(self, origin: Origin) -> bool:
+        return not any(arrival.pick.pick_id in self._owners for arrival in origin.arrivals)
+
+    def _locate(self, clusters: Iterable[Sequence[Pick]]) -> list[Origin]:
+        """As the finder does, but not again what has the same picks as some time before."""
+        origins = []
+        for cluster in clusters:
+            key = frozenset(cluster)
+            if key not in self._origins:
+                located = self._finder.locate([cluster])
+                self._origins[key] = located[0] if located else None
+                if len(self._origins) > REMEMBERED_ORIGINS:
+                    del self._origins[next(iter(self._origins))]
+            if (origin := self._origins[key]) is not None:
+                origins.append(origin)
+        return origins
+
+    def _reconcile(self, group: set[str], origins: list[Origin]) -> None:
+        """What new origins make of the events of a group: each goes on as the one with which it
+        shares most picks, or ends."""
+        holders = [_pick_ids(origin) for origin in origins]
+        known = {event_id: _pick_ids(self._events[event_id].origin) for event_id in group}
         shared = sorted(
-            (-len(theirs & ours), key, k)
-            for key, theirs in known.items()
+            (-len(theirs & ours), event_id, k)
+            for event_id, theirs in known.items()
             for k, ours in enumerate(holders)
             if theirs & ours
         )
-        successor: dict[str, int] = {}
-        for _, key, k in shared:
-            if key not in successor and k not in successor.values():
-                successor[key] = k
-        updates = []
-        free = set(self._picks).difference(*holders)
-        for key, event in self._events.items():
-            origin = origins[successor[key]] if key in successor else None
-            if origin == event.origin or (origin is None and known[key] <= free):
-                continue  # unchanged, or overlooked this time for no reason of its own
-            updates.append(EventUpdate(key, event.revision + 1, origin))
+        successors: dict[str, int] = {}
+        for _, event_id, k in shared:
+            if event_id not in successors and k not in successors.values():
+                successors[event_id] = k
+        for event_id in sorted(group - successors.keys()):
+            self._update(event_id, None)
+        names = {k: event_id for event_id, k in successors.items()}
         for k, origin in enumerate(origins):
-            if k not in successor.values():
-                updates.append(EventUpdate(self._new_id(origin), 0, origin))
-        return updates
+            name = names.get(k) or self._new_id(origin)
+            self._update(name, origin)
+            self._owners.update(dict.fromkeys(holders[k], name))
+        for pick_id in sorted(set().union(*known.values()).difference(*holders)):
+            self._owners.pop(pick_id, None)
+            self._new.append(pick_id)  # free again: perhaps of an earthquake of its own
+
+    def _update(self, event_id: str, origin: Origin | None) -> None:
+        before = self._events.get(event_id)
+        if before is not None and before.origin == origin:
+            return
+        update = EventUpdate(event_id, 0 if before is None else before.revision + 1, origin)
+        self._updates[event_id] = update
+        if origin is None:
+            del self._events[event_id]
+        else:
+            self._events[event_id] = update
 
     def _new_id(self, origin: Origin) -> str:
         second = origin.time_ns // 10**9
@@ -325,15 +275,15 @@ class Associator:
 
     def _forget(self) -> None:
         """Drop what is older than the window, and with an event all picks of it."""
-        for key, event in list(self._events.items()):
+        for name, event in list(self._events.items()):
             if event.origin is not None and event.origin.time_ns < self._horizon_ns:
-                del self._events[key]
-                for pick_id in _pick_ids(event):
-                    self._picks.pop(pick_id, None)
-        held = set().union(*map(_pick_ids, self._events.values()))
-        for pick_id, pick in list(self._picks.items()):
-            if pick.time_ns < self._horizon_ns and pick_id not in held:
-                del self._picks[pick_id]
+                del self._events[name]
+                for pick_id in _pick_ids(event.origin):
+                    self._owners.pop(pick_id, None)
+                    self._picks.remove(pick_id)
+        for pick in self._picks.before(self._horizon_ns):
+            if pick.pick_id not in self._owners:
+                self._picks.remove(pick.pick_id)
 
 
 def event_id(second: int, number: int) -> str:
@@ -343,6 +293,5 @@ def event_id(second: int, number: int) -> str:
     return f"dt{datetime.fromtimestamp(second, UTC):%Y%m%d%H%M%S}{letters}"
 
 
-def _pick_ids(event: EventUpdate) -> set[str]:
-    arrivals = event.origin.arrivals if event.origin else ()
-    return {arrival.pick.pick_id for arrival in arrivals}
+def _pick_ids(origin: Origin | None) -> set[str]:
+    return {arrival.pick.pick_id for arrival in origin.arrivals} if origin else set()

@@ -13,8 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from cloud.associator import AssociatorConfig
 from cloud.catalogue import Catalogue
+from cloud.finder import AssociatorConfig
 from cloud.model import Event
 from cloud.service import CloudService
 from cloud.travel_times import travel_times

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import aiomqtt
 
-from cloud.associator import Associator, AssociatorConfig, EventUpdate, Finder, event_id
+from cloud.associator import Associator, EventUpdate, event_id
 from cloud.catalogue import Catalogue
+from cloud.finder import AssociatorConfig, Finder
 from cloud.ingest import Ingest, PickChange, Subscriber
 from cloud.locator import Locator
 from cloud.magnitude import network_magnitude

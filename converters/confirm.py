@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cloud.associator import Finder
+from cloud.finder import Finder
 from cloud.locator import Locator
 from cloud.model import Origin, Phase, Pick, Station
 from cloud.travel_times import TravelTimes

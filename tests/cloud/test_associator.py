@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cloud.associator import Associator, AssociatorConfig, EventUpdate, Finder
+from cloud.associator import Associator, EventUpdate
+from cloud.finder import AssociatorConfig, Finder
 from cloud.geodesy import distance_azimuth, from_local
 from cloud.locator import Locator
 from cloud.model import Origin, Pick, Station
@@ -235,3 +236,72 @@ def test_a_final_event_is_neither_lost_nor_found_again() -> None:
     updates = _play(picks + later)
     assert {update.event_id for update in updates} == {"dt20190704170020a"}
     assert updates[-1].origin is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_picks_that_come_late_and_in_any_order_end_in_the_same_events(
+    finder: Finder, seed: int
+) -> None:
+    picks = _all_picks()
+    delays = np.random.default_rng(seed).exponential(8.0, len(picks)).clip(0, 60)
+    arrivals = sorted(
+        (
+            (pick.time_ns + round(delay * 1e9), pick)
+            for pick, delay in zip(picks, delays, strict=True)
+        ),
+        key=lambda a: a[0],
+    )
+    associator = Associator(LOCATOR)
+    updates = []
+    for arrived_ns, pick in arrivals:
+        associator.add(pick)
+        updates += associator.advance(arrived_ns)
+    standing = _standing(updates + associator.finish())
+    _assert_found(standing)
+    at_once = [{a.pick.pick_id for a in origin.arrivals} for origin in finder.find(picks)]
+    assert [{a.pick.pick_id for a in origin.arrivals} for origin in standing] == at_once
+
+
+def test_what_no_new_pick_touches_is_not_located_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    located: list[frozenset[Pick]] = []
+    locate = Locator.locate
+
+    def counted(self: Locator, picks: list[Pick]) -> Origin | None:
+        located.append(frozenset(picks))
+        return locate(self, picks)
+
+    monkeypatch.setattr(Locator, "locate", counted)
+    _play(_quake(QUAKES[0], 0) + _quake(QUAKES[1], 1), AssociatorConfig(sweep_s=10_000.0))
+    again = len(located) - len(set(located))
+    assert len(located) > 10
+    assert again == 0
+
+
+def test_an_event_that_the_stack_overlooks_is_found_by_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cloud.nucleation import Nucleator
+
+    monkeypatch.setattr(Nucleator, "cluster", lambda *_: [])
+    picks = [*_quake(QUAKES[0], 0), _pick("XX.S03", "P", 90.0)]
+    (origin,) = _standing(_play(picks, AssociatorConfig(sweep_s=20.0)))
+    assert len(origin.arrivals) > 12
+
+
+def test_of_two_earthquakes_neither_takes_what_is_the_others() -> None:
+    """Eleven seconds and thirty kilometres apart, the later one's picks first."""
+    first, second = _quake(QUAKES[0], 0), _quake(QUAKES[1], 1)
+    associator = Associator(LOCATOR)
+    for pick in second:
+        associator.add(pick)
+    now = max(pick.time_ns for pick in [*first, *second])
+    updates = associator.advance(now)
+    for pick in first:
+        associator.add(pick)
+    updates += associator.advance(now + 10**9)
+    origins = _standing(updates)
+    assert len(origins) == 2
+    for origin, own in zip(origins, (first, second), strict=True):
+        mine = {arrival.pick for arrival in origin.arrivals}
+        assert mine <= set(own)
+        assert len(mine) > 0.9 * len(own)

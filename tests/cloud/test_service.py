@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.associator import AssociatorConfig
 from cloud.broker import EmbeddedBroker
 from cloud.catalogue import Catalogue
+from cloud.finder import AssociatorConfig
 from cloud.geodesy import distance_azimuth
 from cloud.ingest import Ingest
 from cloud.model import Event, Station
