@@ -94,6 +94,7 @@ class Associator:
         self._picks = _Window()
         self._events: dict[str, EventUpdate] = {}
         self._owners: dict[str, str] = {}  # pick -> event
+        self._alive: set[str] = set()  # stations that have picked anything so far
         self._new: list[str] = []  # picks that are still to be looked at
         self._doubtful: set[str] = set()  # events whose picks have changed
         self._updates: dict[str, EventUpdate] = {}  # of this run
@@ -110,6 +111,7 @@ class Associator:
             self.late += 1
         elif self._picks.get(pick.pick_id) != pick:
             self._picks.add(pick)
+            self._alive.add(pick.station_id)
             owner = self._owners.get(pick.pick_id)
             if owner is None:
                 self._new.append(pick.pick_id)
@@ -207,9 +209,9 @@ class Associator:
         around = self._picks.between(min(times), max(times) + self._longest_ns)
         picks = [p for p in around if self._owners.get(p.pick_id) in (None, *group)]
         for _ in range(ROUNDS):
-            shares = self._finder.share_out(picks, self._finder.distinct(candidates))
+            shares = self._finder.share_out(picks, self._finder.distinct(candidates, self._alive))
             candidates = self._locate(shares)
-        self._reconcile(group, [o for o in candidates if self._finder.is_event(o)])
+        self._reconcile(group, [o for o in candidates if self._finder.is_event(o, self._alive)])
 
     def _is_new(self, origin: Origin) -> bool:
         return not any(arrival.pick.pick_id in self._owners for arrival in origin.arrivals)

@@ -11,7 +11,7 @@ import math
 import struct
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +48,7 @@ class AssociatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     match_s: Positive = 0.8  # residual at which a located event still takes a pick …
     match_fraction: Annotated[float, Meta(ge=0)] = 0.03  # … and this more per s of travel time
     max_rms_s: Positive = 0.7
+    min_share: Annotated[float, Meta(ge=0, le=1)] = 0.2  # of the nearest stations, that see it
     max_depth_km: Positive = 30.0
     margin_km: Positive = 30.0  # events are sought so far outside the network
     separation_s: Positive = 2.0  # nearby origins closer in time than this are one event
@@ -134,6 +135,7 @@ class Finder:
         self.config = config or AssociatorConfig()
         self._locator = locator
         self._engine = _Engine(locator, self.config)
+        self._places = {s.station_id: (s.latitude, s.longitude) for s in locator.stations.values()}
 
     def find(self, picks: Iterable[Pick]) -> list[Origin]:
         """Origins in order of time, with the arrivals that are theirs; a function of the set of
@@ -142,10 +144,11 @@ class Finder:
         ordered = sorted(known, key=lambda pick: (pick.time_ns, pick.pick_id))
         if len(ordered) < self.config.min_picks:
             return []
+        alive = {pick.station_id for pick in ordered}
         origins = self.locate(self._engine.clusters(ordered))
         for _ in range(ROUNDS):
-            origins = self.locate(self.share_out(ordered, self.distinct(origins)))
-        good = [origin for origin in origins if self.is_event(origin)]
+            origins = self.locate(self.share_out(ordered, self.distinct(origins, alive)))
+        good = [origin for origin in origins if self.is_event(origin, alive)]
         return sorted(good, key=lambda origin: (origin.time_ns, origin.latitude))
 
     @property
@@ -163,8 +166,11 @@ class Finder:
                 origins.append(replace(origin, arrivals=kept))
         return origins
 
-    def is_event(self, origin: Origin) -> bool:
-        """Whether enough arrivals fit it well enough."""
+    def is_event(self, origin: Origin, alive: Collection[str]) -> bool:
+        """Whether enough arrivals fit it well enough, on stations that are among the nearest.
+
+        alive: stations that would have told of it.
+        """
         config = self.config
         n_p, n_s, n = origin.n_p, origin.n_s, len(origin.arrivals)
         n_stations = len({arrival.pick.station_id for arrival in origin.arrivals})
@@ -175,13 +181,29 @@ class Finder:
             and n_stations >= config.min_stations
             and n - n_stations >= config.min_both
             and origin.rms_s <= config.max_rms_s
+            and self._share(origin, alive) >= config.min_share
         )
 
-    def distinct(self, origins: Iterable[Origin]) -> list[Origin]:
+    def _share(self, origin: Origin, alive: Collection[str]) -> float:
+        """Of the stations alive that are no farther than half of those with an arrival, the share
+        that has one. Of an earthquake's it is most; what falls together by chance does so at
+        stations anywhere among others that are silent."""
+        seen = {arrival.pick.station_id: arrival.distance_km for arrival in origin.arrivals}
+        reach_km = float(np.median(list(seen.values())))
+        places = [self._places[name] for name in alive if name in self._places]
+        distance, _ = distance_azimuth(
+            origin.latitude, origin.longitude, *np.array(places).reshape(-1, 2).T
+        )
+        inside = sum(distance_km <= reach_km for distance_km in seen.values())
+        return inside / max(inside, int((distance <= reach_km).sum()))
+
+    def distinct(self, origins: Iterable[Origin], alive: Collection[str]) -> list[Origin]:
         """Of origins too close in time and space to be two earthquakes, the one of more picks."""
         distinct: list[Origin] = []
         for origin in sorted(origins, key=lambda o: (-len(o.arrivals), o.time_ns, o.latitude)):
-            if self.is_event(origin) and not any(self._same(origin, other) for other in distinct):
+            if self.is_event(origin, alive) and not any(
+                self._same(origin, other) for other in distinct
+            ):
                 distinct.append(origin)
         return distinct
 

@@ -305,3 +305,22 @@ def test_of_two_earthquakes_neither_takes_what_is_the_others() -> None:
         mine = {arrival.pick for arrival in origin.arrivals}
         assert mine <= set(own)
         assert len(mine) > 0.9 * len(own)
+
+
+def test_far_stations_alone_see_no_earthquake_where_near_ones_are_awake(finder: Finder) -> None:
+    """Picks that fall together by chance do so anywhere; an earthquake is seen where it is."""
+    picks = _quake(QUAKES[0], 0, stations=16)
+    order = list(dict.fromkeys(p.station_id for p in sorted(picks, key=lambda p: p.time_ns)))
+    far = [
+        pick
+        for station_id in order[-4:]
+        for pick in picks
+        if pick.station_id == station_id and pick.phase == "P"
+    ]
+    far += [
+        _pick(p.station_id, "S", 20.5 + 1.73 * (p.time_ns - START_NS - 20.5e9) / 1e9) for p in far
+    ]
+    awake = [_pick(station_id, "P", -60 + 7 * k) for k, station_id in enumerate(order)]
+    assert len(finder.find(far)) == 1  # of the others nothing is known
+    assert finder.find([*far, *awake]) == []
+    assert _standing(_play([*far, *awake])) == []
