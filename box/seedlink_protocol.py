@@ -32,6 +32,7 @@ from box.seedlink_selectors import (
 LONGEST_LINE = 2048  # bytes, without its end
 MOST_REQUESTS = 100  # STATION commands of a client
 MOST_SELECTORS = 100  # of a request
+MOST_BAD = 100  # lines that are no command
 CAPABILITIES = ("SLPROTO:3.1", "SLPROTO:4.0", "NSWILDCARD", "BATCH", "TIME")
 SOFTWARE = f"SeedLink v4.0 (diting-smart-box/{version('diting-smart-box')})"
 _HEADER_4 = struct.Struct("<2s2sIQB")  # signature, format, payload, sequence, bytes of station id
@@ -153,6 +154,11 @@ class ServerSession:
         return self._error(Refused("LIMIT", "line too long"))
 
     def _obey(self, words: list[str]) -> bytes:
+        reply = self._carry_out(words)
+        self.closed |= self.bad > MOST_BAD
+        return reply
+
+    def _carry_out(self, words: list[str]) -> bytes:
         name, arguments = words[0].upper(), words[1:]
         if name == "INFO":
             return self._info(arguments)

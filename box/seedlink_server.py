@@ -91,13 +91,13 @@ class SeedLinkServer:
     sent, `behind` (times that records were overwritten before a client had them), `idle` (clients
     that were left), `bad` (lines that were no command, or one out of place)
 
-    port: that it listens on
+    port: that it listens on, 0 while it does not
     """
 
     def __init__(self, config: SeedLinkServerConfig, store: RecordStore, clock: Clock) -> None:
         self.counters: Counter[str] = Counter()
         self.organization = config.organization
-        self.port = config.port
+        self.port = 0
         self._config = config
         self._allow = [ip_network(network) for network in config.allow]
         self._store = store
@@ -145,6 +145,7 @@ class SeedLinkServer:
         try:
             await asyncio.Event().wait()  # until cancelled
         finally:
+            self.port = 0
             server.close()
             for task in self._clients:
                 task.cancel()
@@ -184,7 +185,6 @@ class SeedLinkServer:
             _log.info("seedlink server: %s: %s", connection.host, error)
             transport.abort()
         finally:
-            self.counters["bad"] += connection.session.bad
             transport.close()
 
     async def _serve(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
@@ -213,7 +213,10 @@ class SeedLinkServer:
                 data = await reader.read(READ)
             if not data:
                 return
-            await connection.send(session.receive(data), self._config.idle_s)
+            bad = session.bad
+            replies = session.receive(data)
+            self.counters["bad"] += session.bad - bad
+            await connection.send(replies, self._config.idle_s)
             connection.news.set()
             await asyncio.sleep(0)
 

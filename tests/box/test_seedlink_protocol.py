@@ -119,7 +119,7 @@ def test_a_conversation_of_protocol_4() -> None:
         "DATA ALL 2019-07-04T16:50:00Z 2019-07-04T16:51:00.5Z",
         "END",
     )
-    words = [(reply.split() + ["", ""])[reply.startswith("ERROR")] for reply in replies[1:]]
+    words = [[*reply.split(), "", ""][reply.startswith("ERROR")] for reply in replies[1:]]
     refused = {2: "ARGUMENTS", 3: "UNEXPECTED", 5: "ARGUMENTS", 9: "ARGUMENTS", 12: "ARGUMENTS"}
     assert words == [refused.get(i, "OK") for i in range(14)] + [""]
     assert one.agent == "slinktool/4.5 libslink/3.1"
