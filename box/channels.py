@@ -21,6 +21,7 @@ from models.conditioning import RATE, Conditioner
 from ringbuffer.ring import ChannelRing, Outcome, Position
 from ringbuffer.segment import NS, Flag, Segment, ns_to_samples, samples_to_ns
 
+WARM_UP = round(Conditioner.warm_up_s * RATE)
 # What makes the samples before and after it unconnected.
 BREAKS = Outcome.TIME_STEP | Outcome.RATE_CHANGE
 
@@ -199,6 +200,9 @@ class ChannelFeed:
         if flags:
             end_ns = start_ns + samples_to_ns(len(samples), self.ring.rate)
             self._flagged.append(Flagged(start_ns, end_ns, flags))
+        if found.end == len(samples) and not found.spikes:  # as nearly always
+            self._condition(trace, samples)
+            return
         fresh = len(samples) if found.fresh is None else found.fresh
         self._condition(trace, found.samples[: found.end])
         self._condition(trace, found.samples[found.end : fresh], real=False)
@@ -213,7 +217,7 @@ class ChannelFeed:
         self._conditioner.reset()
         self._cursor_ns = start_ns
         self._next = trace.index_of(start_ns - self._delay_ns)
-        self._warm_up = round(self._conditioner.warm_up_s * RATE)
+        self._warm_up = WARM_UP
 
     def _condition(
         self, trace: ConditionedTrace, samples: NDArray[np.int32], real: bool = True
@@ -222,9 +226,11 @@ class ChannelFeed:
             return
         assert self._cursor_ns is not None
         values = self._conditioner.process(samples)
-        if not real:
-            values[:] = 0
         cold = min(self._warm_up, len(values)) if real else len(values)
+        if self._next >= WARM_UP:
+            # Beside components that are real, noise that begins looks like an arrival. It begins
+            # with what is real, where nothing is picked. (At first all of them warm up.)
+            values[:cold] = 0
         trace.put(self.component, self._next, values, warm_up=cold)
         self._warm_up = max(0, self._warm_up - len(values))
         self._next += len(values)

@@ -171,7 +171,8 @@ class QualityConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     # RMS of a second about its mean, below which it is dead: a converter finer than its noise has
     # 1.5 counts at the least (63 channels near Ridgecrest, in two hours).
     flat_counts: Annotated[float, Meta(ge=0)] = 0.3
-    stuck_s: Seconds | None = 10.0  # so long; null for a converter coarser than the noise
+    # So long; null for a converter coarser than the noise, which is flat in quiet hours.
+    stuck_s: Seconds | None = 10.0
     spikes_per_minute: Annotated[int, Meta(ge=1)] = 12
     # Picks, told anew, of a station that shouts.
     picks_per_minute: Annotated[int, Meta(ge=1)] = 60

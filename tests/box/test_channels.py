@@ -46,7 +46,8 @@ def test_a_packet_that_never_comes_leaves_a_hole_and_a_filter_that_starts_afresh
     assert not real[500:900, 0].any()  # the hole, and 3 s of warming up
     assert real[300:500, 0].all()
     assert real[900:, 0].all()
-    np.testing.assert_array_equal(values[600:, 0], Conditioner(RATE).process(NOISE[600:1200]))
+    assert not values[600:900, 0].any()  # noise that begins beside others looks like an arrival
+    np.testing.assert_array_equal(values[900:, 0], Conditioner(RATE).process(NOISE[600:])[300:600])
 
 
 def test_a_hole_is_waited_for_no_longer_than_the_horizon():
@@ -104,4 +105,4 @@ def test_a_channel_that_was_away_for_days_costs_no_memory_for_them():
     assert peak < 5_000_000
     end = 10 * 86400 * 100 + 1000
     expected = Conditioner(RATE).process(NOISE[:1000])
-    np.testing.assert_array_equal(trace.window(end, 1000)[0][:, 0], expected)
+    np.testing.assert_array_equal(trace.window(end, 700)[0][:, 0], expected[300:])
