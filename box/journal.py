@@ -161,6 +161,11 @@ class Journal:
             records = self._ring.records(self._ring.newest - LOOK_BACK)
             yield from ((r.seq, r.segment) for r in records if r.segment is not None)
 
+    def between(self, start_ns: int, end_ns: int) -> Iterator[Segment]:
+        """Packets with samples in a span of time, in order of arrival; from any thread."""
+        if (ring := self._ring) is not None:
+            yield from (r.segment for r in ring.between(start_ns, end_ns) if r.segment is not None)
+
     def resume(self, pipeline: StationPipeline, now_ns: int) -> Iterator[tuple[Record, Segment]]:
         """Bring a fresh pipeline back to the last note, and yield the packets behind it.
 

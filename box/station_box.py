@@ -16,6 +16,7 @@ from box.recording import Recording
 from box.sources.live import Source
 from box.stations import Station
 from box.stretch import Models
+from box.waveforms import Waveforms
 from ringbuffer.segment import Segment
 from uplink.outbox import Kind, Packet
 from uplink.packets import (
@@ -49,6 +50,7 @@ class Box:
         observer: Callable[[str, bytes], None] = lambda station_id, payload: None,
         journal: Journal | None = None,
         recording: Recording | None = None,
+        waveforms: Waveforms | None = None,
     ) -> None:
         """observer: is shown the payload of each pick that goes out. journal: without one, what
         was not told is lost with the process."""
@@ -59,6 +61,7 @@ class Box:
         self._observer = observer
         self.journal = journal
         self._recording = recording
+        self.waveforms = waveforms
         self._wanted: Settings | None = None  # as soon as that can be noted
         self._wanted_since_ns = 0
 
@@ -147,6 +150,8 @@ class Box:
         if self._recording is not None:
             counters |= self._recording.counters
             notes += self._recording.problems
+        if self.waveforms is not None:
+            counters |= {f"waveforms {key}": n for key, n in self.waveforms.counters.items()}
         clock = self.pipeline.clock_health()
         notes += host.problems if host else []
         health = Health(
@@ -181,6 +186,8 @@ class Box:
 
     def _pack(self, packet: Pick | Event, arrived_ns: int) -> Packet:
         if isinstance(packet, Event):
+            if self.waveforms is not None:
+                self.waveforms.triggered(packet)
             name = topic(self.station_id, "event")
             return Packet(name, encode_event(packet), Kind.EVENT, arrived_ns)
         payload = encode_pick(packet)

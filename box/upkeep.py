@@ -82,6 +82,8 @@ class Upkeep:
             asyncio.create_task(measure(self._health.lateness, self._clock)),
             asyncio.create_task(_repeat(self.report, FIRST_HEALTH_S, self._every_s)),
         ]
+        cutting = [box.waveforms for box in self._boxes.values() if box.waveforms is not None]
+        self._tasks += [asyncio.create_task(waveforms.run()) for waveforms in cutting]
         if (every_s := self._watermark_every_s) is not None:
             self._tasks.append(asyncio.create_task(_repeat(self._watermark, every_s, every_s)))
 

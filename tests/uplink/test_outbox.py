@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uplink.outbox import EXPIRE_AT_ONCE, Ages, Kind, Outbox, OutboxError, Packet
+from uplink.outbox import ANSWERS, EXPIRE_AT_ONCE, Ages, Kind, Outbox, OutboxError, Packet
 
 # puts packets one by one and acknowledges every third, reporting each as soon as it is done
 WRITER = """
@@ -301,3 +301,17 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
     outbox = Outbox(path)
     assert outbox.set_aside is None
     assert [p.created_ns for p in outbox.live(Kind.PICK, 0, 999)] == list(range(300, 600))
+
+
+def test_the_requests_answered_last_are_known_after_a_restart(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    for n in range(ANSWERS + 5):
+        parts = [Packet("t", b"", Kind.WAVEFORM, 1, answers=f"request {n}") for _ in range(2)]
+        outbox.acknowledge(outbox.put(parts))
+    outbox.put([packet(1)], position=3)
+    outbox.close()
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    known = [outbox.answered(f"request {n}") for n in range(ANSWERS + 5)]
+    assert known == [False] * 5 + [True] * ANSWERS
+    assert not outbox.answered("position")
+    assert outbox.position == 3
