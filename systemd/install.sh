@@ -94,15 +94,20 @@ find_wheel() {
     fi
     source=$build/source
     if [ -d "$source/systemd" ]; then setup=$source/systemd; fi
-    make_venv "$build/venv"
     # The same source gives the same wheel, and so the same version.
-    SOURCE_DATE_EPOCH=1000000000 "$build/venv/bin/python" -m pip wheel --quiet --no-deps \
-        --disable-pip-version-check --wheel-dir "$build" "$source" || die "$source: cannot be built"
+    export SOURCE_DATE_EPOCH=1000000000
+    pip wheel --no-deps --wheel-dir "$build" "$source" || die "$source: cannot be built"
     for wheel in "$build"/*.whl; do :; done
 }
 
-make_venv() {
-    "$python" -m venv "$1" >/dev/null || die "$python cannot make a venv: apt-get install python3-venv"
+# One pip for all versions, which then need none of their own.
+pip() {
+    if ! "$opt/pip/bin/python" -m pip --version >/dev/null 2>&1; then
+        rm -rf "$opt/pip"
+        "$python" -m venv "$opt/pip" >/dev/null ||
+            die "$python cannot make a venv: apt-get install python3-venv"
+    fi
+    "$opt/pip/bin/python" -m pip --quiet --disable-pip-version-check --no-input "$@"
 }
 
 constraints() {
@@ -127,11 +132,11 @@ make_version() {
     began=$folder
     rm -rf "$folder"
     mkdir -p "$opt/versions"
-    make_venv "$folder"
+    "$python" -m venv --without-pip "$folder" || die "$python cannot make a venv"
     extra=''
     case "$parts" in *cloud*) extra='[cloud]' ;; esac
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --only-binary=:all: -c "$pins" "$wheel$extra" || die "$version cannot be installed"
+    pip --python "$folder/bin/python" install --only-binary=:all: --constraint "$pins" \
+        "$wheel$extra" || die "$version cannot be installed"
     "$folder/bin/diting" --version >/dev/null || die "$version does not run"
     mkdir "$folder/setup"
     cp "$setup"/*.service "$setup"/*.conf "$setup"/*.rules "$setup"/*.yaml "$setup/install.sh" \
@@ -147,7 +152,7 @@ make_version() {
 check_configuration() {
     for part in $parts; do
         if [ -f "$etc/$part.yaml" ]; then
-            "$opt/versions/$version/bin/diting" check "$etc/$part.yaml" >/dev/null ||
+            "$opt/versions/$version/bin/diting" check "$etc/$part.yaml" >&2 ||
                 die "$version cannot use $etc/$part.yaml; nothing was changed"
         fi
     done
