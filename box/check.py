@@ -17,6 +17,7 @@ from box.assembly import BUILT_IN, find_station, load_model
 from box.cli import OK, USAGE
 from box.clock import SystemClock
 from box.config import BoxConfig
+from box.seedlink_server import port_problems
 from box.sources.opening import source_problems
 from box.stations import StationError
 from models.interpreter import ModelError
@@ -45,7 +46,8 @@ def check(path: Path) -> list[str]:
     """Mistakes in a configuration and in the files that it names, one line each."""
     try:
         if _is_for_a_box(path):
-            return [f"{path}: {line}" for line in check_box(load_config(path, BoxConfig))]
+            config = load_config(path, BoxConfig)
+            return [f"{path}: {line}" for line in check_box(config) + port_problems(config)]
         from cloud.daemon import CloudConfig
 
         return [f"{path}: {line}" for line in _check_cloud(load_config(path, CloudConfig))]
@@ -105,8 +107,14 @@ def _check_room(config: BoxConfig) -> list[str]:
     folder = Path(config.data_dir)
     if not folder.is_dir():
         return []
+    sizes = {"ring": config.ring.size_mb}
+    if config.seedlink_server is not None:
+        sizes["records"] = config.seedlink_server.ring_mb
     wanted = sum(
-        config.ring.size_mb for s in config.stations if not (folder / f"{s.id}.ring").exists()
+        size
+        for station in config.stations
+        for kind, size in sizes.items()
+        if not (folder / f"{station.id}.{kind}").exists()
     )
     free = shutil.disk_usage(folder).free >> 20
     if wanted <= free:

@@ -12,6 +12,7 @@ Old records are read in a thread, so that a slow card holds up nobody but the cl
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
 from collections import Counter
@@ -19,9 +20,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 
 from box.clock import Clock
-from box.config import SeedLinkServerConfig
+from box.config import BoxConfig, SeedLinkServerConfig
 from box.record_store import RecordStore
 from box.seedlink_info import Client, Info, Station
 from box.seedlink_protocol import Request, ServerSession, StationFilter, packet
@@ -333,3 +335,28 @@ def _keep_alive(connected: socket.socket) -> None:
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     for option, value in zip(options, KEEP_ALIVE_S, strict=True):
         connected.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def port_problems(config: BoxConfig) -> list[str]:
+    """Whether the address can be listened on; of a box that runs, it is its own."""
+    server = config.seedlink_server
+    if server is None or any(_is_in_use(config, station.id) for station in config.stations):
+        return []
+    try:
+        kind = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+        socket.create_server((server.host, server.port), family=kind).close()
+    except OSError as error:
+        return [f"seedlink_server.port: {server.host}:{server.port}: {error.strerror}"]
+    return []
+
+
+def _is_in_use(config: BoxConfig, station_id: str) -> bool:
+    """Does a process hold the records of a station?"""
+    try:
+        with (Path(config.data_dir) / f"{station_id}.records").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from box.clock import ReplayClock
 from box.config import BoxConfig, MiniSeedConfig, ShakeConfig
+from box.seedlink_server import port_problems
 from box.sources.opening import open_sources, source_problems
+from ringbuffer.records import RecordRing
 from uplink.configuration import ConfigError, load_config
 
 GOOD = """
@@ -183,6 +187,28 @@ def test_a_section_that_may_be_left_out_is_checked_like_any_other(tmp_path):
         "archive.max_mb",
         "archive.max_days",
     ]
+
+
+def test_a_seedlink_server_is_off_unless_wished_and_its_networks_and_port_are_checked(tmp_path):
+    assert load(tmp_path, GOOD).seedlink_server is None
+    assert load(tmp_path, GOOD + "seedlink_server: {}\n").seedlink_server.host == "127.0.0.1"
+    for wrong, complaint in {
+        "host: everywhere": "host: 'everywhere' is not an IP address",
+        "allow: [10.0.0.1/8]": "allow: 10.0.0.1/8 has host bits set",
+        "allow: [here]": "allow: 'here' does not appear to be an IPv4 or IPv6 network",
+    }.items():
+        with pytest.raises(ConfigError, match=complaint):
+            load(tmp_path, GOOD + f"seedlink_server: {{{wrong}}}\n")
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        port = occupant.getsockname()[1]
+        text = GOOD + f"data_dir: {tmp_path}\nseedlink_server: {{port: {port}}}\n"
+        config = load(tmp_path, text)
+        [problem] = port_problems(config)
+        assert problem.startswith(f"seedlink_server.port: 127.0.0.1:{port}: ")
+        ring = RecordRing(tmp_path / f"{config.stations[0].id}.records", 1)
+        assert port_problems(config) == []  # it is this box's own
+        ring.close()
+    assert port_problems(config) == []
 
 
 LIVE = """

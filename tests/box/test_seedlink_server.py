@@ -357,7 +357,12 @@ def test_our_client_loses_and_repeats_nothing_wherever_it_is_cut_off(
             positions = Positions(tmp_path / "seedlink.json")
             source = SeedLinkSource(config, positions, SystemClock(), Random(1), at_once)
             async with listening(source) as heard:
-                await recorder.record_until(lambda: between.connections > len(cuts))
+                await recorder.record_until(
+                    lambda: (
+                        between.connections > len(cuts)
+                        and {s.channel for s in heard.segments} == set(CHANNELS)
+                    )
+                )
                 recorder.record(5)
                 await until(lambda: len(heard.segments) >= sent(recorder, heard.segments))
             for channel in CHANNELS:
@@ -514,7 +519,7 @@ def test_a_client_that_does_not_read_holds_no_memory_and_nobody_up(
     monkeypatch.setattr(box.seedlink_server, "DIRECT", 8)
 
     async def run() -> None:
-        async with Recorder(tmp_path, ring=1 << 18) as recorder:
+        async with Recorder(tmp_path, ring=1 << 17) as recorder:
             slow = await Session.open(recorder, "STATION ABC XX", "DATA")
             stop_reading(recorder, slow)
             slow.start()
@@ -523,7 +528,7 @@ def test_a_client_that_does_not_read_holds_no_memory_and_nobody_up(
             await until(lambda: all(c.session.streaming for c in connections(recorder)))
             ring = recorder.store.rings["XX.ABC"]
             got = []
-            for _ in range(40):
+            for _ in range(25):
                 recorder.record(20)
                 got += await quick.packets(ring.newest - len(got), 4)
                 transports = [c.writer.transport for c in connections(recorder)]
