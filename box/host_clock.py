@@ -22,6 +22,8 @@ from uplink.packets import HostHealth
 
 _log = logging.getLogger(__name__)
 POLL_S = 60.0
+POLL_UNTIL_S = 10.0  # until it is synchronised
+PATIENCE_NS = 600 * NS
 CHRONY_S = 5.0  # for an answer
 # Before 2024-01-01 there was no such software: a host that thinks it is earlier has not been set.
 EARLIEST_NS = 1_704_067_200 * NS
@@ -130,6 +132,10 @@ class HostClock:
     """The host's clock, and what was said of it of late. Is the clock of everything that leaves the
     box; where it has not been set, that is the time of the newest samples whose clock has.
 
+    A computer without a battery wakes in 1970, or when it was last switched off: a clock that is
+    behind what the box has written down before is only believed when somebody synchronises it, or
+    when nobody has for `PATIENCE_NS`.
+
     clock: the host's itself
     reading: the latest; None before the first, and where nobody could be asked
     """
@@ -143,13 +149,15 @@ class HostClock:
         self.clock = clock
         self._kernel = kernel
         self._chrony = chrony
+        self._began_ns = clock.monotonic_ns()
+        self._known_ns = EARLIEST_NS  # it is later than that
         self._told_ns = 0
         self.reading: HostReading | None = None
         self._locked = NOTHING_KNOWN  # as it was when it was synchronised last
 
     def now_ns(self) -> int:
         host_ns = self.clock.now_ns()
-        return host_ns if host_ns >= EARLIEST_NS else max(host_ns, self._told_ns)
+        return host_ns if self.is_set else max(host_ns, self._told_ns)
 
     async def sleep_until(self, time_ns: int) -> None:
         await self.clock.sleep_until(time_ns)
@@ -161,10 +169,22 @@ class HostClock:
         """A sample has come that was taken at a time, by a clock that is set."""
         self._told_ns = max(self._told_ns, time_ns)
 
+    def not_before(self, time_ns: int) -> None:
+        """It was later than that once."""
+        self._known_ns = max(self._known_ns, time_ns)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the host's clock is to be believed."""
+        host_ns = self.clock.now_ns()
+        if host_ns >= self._known_ns or host_ns < EARLIEST_NS:
+            return host_ns >= EARLIEST_NS
+        return self.synchronised or self.monotonic_ns() - self._began_ns > PATIENCE_NS
+
     @property
     def plausible(self) -> bool:
-        """Whether it is known what time it is: a computer without a battery wakes in 1970."""
-        return self.now_ns() >= EARLIEST_NS
+        """Whether it is known what time it is, by whatever clock."""
+        return self.is_set or self._told_ns >= self._known_ns
 
     @property
     def synchronised(self) -> bool:
@@ -193,7 +213,7 @@ class HostClock:
         """Ask for ever. A clock of which nobody knows anything is not synchronised."""
         while True:
             await self.poll()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_S if self.synchronised else POLL_UNTIL_S)
 
     async def until_plausible(self) -> None:
         """Wait until it is known what time it is."""
@@ -205,7 +225,7 @@ class HostClock:
     def health(self) -> HostHealth:
         reading = self.reading
         return HostHealth(
-            set=self.clock.now_ns() >= EARLIEST_NS,
+            set=self.is_set,
             synchronised=None if reading is None else reading.synchronised,
             error_s=None if reading is None or reading.error_us is None else reading.error_us / 1e6,
             by="" if reading is None else reading.by,
@@ -214,6 +234,6 @@ class HostClock:
     @property
     def problems(self) -> list[str]:
         """What nobody can live with: that it is not synchronised is told by `health`."""
-        if self.clock.now_ns() < EARLIEST_NS:
+        if not self.is_set:
             return ["clock: the host's has not been set"]
         return []

@@ -50,6 +50,7 @@ class Journal:
 
     counters: `records`, `bytes`, `damaged` places, `set_aside` files, `errors`
     held: channel (NET.STA.LOC.CHA) -> end of its newest packet (ns), as the ring had it at opening
+    newest_arrival_ns: of the newest record, as the ring had it at opening; 0 where there was none
     """
 
     def __init__(self, path: Path, size: int, after: int = 0) -> None:
@@ -57,6 +58,7 @@ class Journal:
         self.path = path
         self.counters: Counter[str] = Counter()
         self.held: dict[str, int] = {}
+        self.newest_arrival_ns = 0
         self._size = size
         self._newest = after
         self._trouble = ""
@@ -175,6 +177,7 @@ class Journal:
         if self._ring is None:
             return
         records = list(self._ring.records(self._ring.newest - LOOK_BACK))
+        self.newest_arrival_ns = records[-1].arrived_ns if records else 0
         for record in records:
             if (segment := record.segment) is not None:
                 end_ns = max(self.held.get(segment.channel, 0), segment.end_ns)

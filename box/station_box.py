@@ -117,7 +117,8 @@ class Box:
         for record, packet in self.journal.resume(self.pipeline, now_ns):
             told = self.pipeline.feed(packet)
             if record.seq > known:
-                late = now_ns - record.arrived_ns > LATE_NS
+                # Of what comes from the future, by a clock that woke an hour ago, nobody can tell.
+                late = abs(now_ns - record.arrived_ns) > LATE_NS
                 self._publish(told, record.arrived_ns, record.seq, late)
         if self.pipeline.settings != settings:
             self.reconfigure(*settings)

@@ -38,6 +38,7 @@ class Stamped(NamedTuple):
     frame: Frame
     flags: Flag
     clock: ClockState = NOTHING_KNOWN
+    by_host: bool = False
 
 
 def by_host(host: HostClock | None) -> ClockState:
@@ -99,10 +100,11 @@ class StamperV3:
             self._last_ms = None
 
     def _by_host(self, sent: list[tuple[int, Frame]]) -> Iterator[Stamped]:
-        ahead_ns, clock = self._free_running() or (0, by_host(self._gate.host))
+        free = self._free_running()
+        ahead_ns, clock = free or (0, by_host(self._gate.host))
         for sent_ns, frame in sent:
             start_ns = sent_ns - ahead_ns - _duration_ns(frame)
-            yield Stamped(start_ns, frame, Flag.CLOCK_UNLOCKED, clock)
+            yield Stamped(start_ns, frame, Flag.CLOCK_UNLOCKED, clock, free is None)
 
     def _free_running(self) -> tuple[int, ClockState] | None:
         """By how much the host's clock is ahead of GNSS, and what is known of times that are told
@@ -132,7 +134,7 @@ class StamperV1:
 
     def _unlocked(self, stamped: list[tuple[int, Frame]]) -> Iterator[Stamped]:
         for start_ns, frame in stamped:
-            yield Stamped(start_ns, frame, Flag.CLOCK_UNLOCKED, by_host(self._host))
+            yield Stamped(start_ns, frame, Flag.CLOCK_UNLOCKED, by_host(self._host), True)
 
 
 def _duration_ns(frame: Frame) -> int:
@@ -201,9 +203,10 @@ class AnyShakeSource(LiveSource):
                 await asyncio.sleep(0)  # what piled up leaves the others their turn
 
     def _hand_on(self, stamped: Iterator[Stamped], take: Take) -> None:
-        for start_ns, frame, flags, clock in stamped:
+        for start_ns, frame, flags, clock, timed_by_host in stamped:
             rate = Fraction(frame.rate) or self._rate
             for number, channel in self._ids.items():
                 if number in frame.samples:
                     samples = frame.samples[number]
-                    self.deliver(Segment(channel, start_ns, rate, samples, flags, clock), take)
+                    segment = Segment(channel, start_ns, rate, samples, flags, clock)
+                    self.deliver(segment, take, timed_by_host)

@@ -49,9 +49,14 @@ class TimeGate:
     def is_plausible(self, time_ns: int) -> bool:
         return not self.doubt(time_ns)
 
-    def admit(self, segment: Segment) -> Segment | None:
-        """The segment, flagged where the clock has stepped; None where its time is no time."""
+    def admit(self, segment: Segment, by_host: bool = False) -> Segment | None:
+        """The segment, flagged where the clock has stepped; None where its time is no time.
+
+        by_host: it was timed by the host's clock.
+        """
         doubt = self.doubt(segment.start_ns) or self.doubt(segment.end_ns)
+        if not doubt and by_host and self.host is not None and not self.host.is_set:
+            doubt = "the host's clock, which times them, has not been set"
         if doubt:
             self.problem = f"samples refused, since {doubt}"
             self.refused += 1

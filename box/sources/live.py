@@ -117,12 +117,15 @@ class LiveSource(ABC):
         self._trouble = ""
         _log.info("%s: connected", self.name)
 
-    def deliver(self, segment: Segment, take: Take) -> bool:
-        """Count a segment and hand it on; False where its time is none, and it is refused."""
+    def deliver(self, segment: Segment, take: Take, by_host: bool = False) -> bool:
+        """Count a segment and hand it on; False where its time is none, and it is refused.
+
+        by_host: it was timed by the host's clock.
+        """
         counters = self.counters
         counters.latency_ms = (self._clock.now_ns() - segment.end_ns) // 1_000_000
         self._heard_ns = self._clock.monotonic_ns()
-        admitted = self.gate.admit(segment)
+        admitted = self.gate.admit(segment, by_host)
         counters.implausible, counters.time_steps = self.gate.refused, self.gate.steps
         if admitted is None:
             return False

@@ -111,3 +111,13 @@ def test_channels_and_backfill_are_no_steps_of_each_other() -> None:
     for segment in (other, backfill, gap):
         assert segment is not None
         assert not segment.flags & Flag.TIME_STEP
+
+
+def test_samples_that_a_clock_times_that_was_never_set_are_refused() -> None:
+    unset = host(False)
+    unset.not_before(NOW_NS + NS)  # as its ring knows
+    gate = TimeGate(unset)
+    assert gate.admit(packet(NOW_NS, UNLOCKED), by_host=True) is None
+    assert "the host's clock, which times them, has not been set" in gate.problem
+    assert gate.admit(packet(NOW_NS, UNLOCKED)) is not None  # by a clock of its own
+    assert TimeGate(host(False)).admit(packet(NOW_NS, UNLOCKED), by_host=True) is not None

@@ -13,6 +13,7 @@ from box import host_clock
 from box.host_clock import (
     EARLIEST_NS,
     NETWORK_US,
+    PATIENCE_NS,
     HostClock,
     HostReading,
     ask_chrony,
@@ -174,6 +175,42 @@ def test_samples_with_a_time_of_their_own_tell_the_time_to_a_host_that_was_never
     assert host.problems == ["clock: the host's has not been set"]
     at.at_ns = NOW_NS - 300 * NS  # it is set: now it is the clock, whatever the samples say
     assert host.now_ns() == at.at_ns
+
+
+def test_a_clock_that_wakes_when_it_was_switched_off_is_waited_for_but_not_for_ever() -> None:
+    """As a Raspberry Pi's does: it looks good, and is late by the outage."""
+    at, lost = HandClock(NOW_NS), HostReading(False, None, "kernel")
+    answers: list[HostReading | None] = [lost]
+    host = clock(at, answers)
+    host.not_before(NOW_NS + 1800 * NS)  # its newest record came then
+    asyncio.run(host.poll())
+    assert (host.is_set, host.plausible) == (False, False)
+    host.told(NOW_NS + 900 * NS)  # of what was under way
+    assert not host.plausible
+    host.told(NOW_NS + 3600 * NS)
+    assert (host.is_set, host.plausible, host.now_ns()) == (False, True, NOW_NS + 3600 * NS)
+    answers[0] = HostReading(True, 500, "kernel")
+    asyncio.run(host.poll())
+    assert (host.is_set, host.now_ns()) == (True, NOW_NS)  # whatever the records say
+
+
+def test_a_clock_that_nobody_sets_is_believed_in_the_end() -> None:
+    """The ring may have been written by a clock that was years ahead."""
+
+    class Both(HandClock):
+        passed_ns = 0
+
+        def monotonic_ns(self) -> int:
+            return self.passed_ns
+
+    at = Both(NOW_NS)
+    host = clock(at, [None])
+    host.not_before(NOW_NS + 10**18)
+    assert not host.is_set
+    at.passed_ns = PATIENCE_NS + 1
+    assert host.is_set
+    at.at_ns = NOW_NS // 2  # but never what cannot be
+    assert not host.is_set
 
 
 def test_the_kernel_is_believed_until_chrony_has_answered() -> None:

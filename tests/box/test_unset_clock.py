@@ -76,20 +76,24 @@ async def running(
 Heard = list[tuple[str, bytes]]
 
 
-async def listen(mosquitto, started: asyncio.Event, heard: Heard) -> None:
-    """Take down what is heard of the station up to its goodbye."""
+def is_goodbye(kind: str, payload: bytes) -> bool:
+    return kind == "presence" and not packets.decode_presence(payload).online
+
+
+async def listen(mosquitto, started: asyncio.Event, heard: Heard, goodbyes: int = 1) -> None:
+    """Take down what is heard of the station up to its last goodbye."""
     async with aiomqtt.Client("127.0.0.1", mosquitto.port, identifier="listener") as client:
         await client.subscribe(f"{topics.ROOT}/#", qos=1)
         started.set()
         async for message in client.messages:
             assert isinstance(message.payload, bytes)
             heard.append((message.topic.value.rsplit("/", 1)[1], message.payload))
-            if heard[-1][0] == "presence" and not packets.decode_presence(message.payload).online:
+            if sum(is_goodbye(*message) for message in heard) == goodbyes:
                 return
     raise AssertionError("the connection ended first")
 
 
-async def until(true, task: asyncio.Task[int]) -> None:
+async def until(true, task: asyncio.Task) -> None:
     while not true():
         if task.done():
             task.result()
@@ -153,3 +157,33 @@ def test_a_host_without_a_clock_is_told_the_time_by_samples_that_know_it(
     assert last.clock is not None
     assert last.clock.locked
     assert EARLIEST_NS < last.time_ns < SET_NS + 10 * NS
+
+
+def test_a_box_that_wakes_in_its_own_past_waits_for_the_time(
+    tmp_path: Path, mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its ring knows that it was later once."""
+
+    async def run() -> Heard:
+        started, clock, heard, port = asyncio.Event(), Waking(), Heard(), free_port()
+        clock.at_ns = SET_NS
+        listening = asyncio.create_task(listen(mosquitto, started, heard, goodbyes=2))
+        await started.wait()
+        async with running(tmp_path, mosquitto, clock, port) as box:
+            await until(lambda: f"127.0.0.1:{port}: connected" in caplog.text, box)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as shake:
+                shake.sendto(f"{{'EHZ', {SET_NS // NS}, 1, 2}}".encode(), ("127.0.0.1", port))
+            await until(lambda: heard, box)
+        await until(lambda: is_goodbye(*heard[-1]), listening)
+        before = len(heard)
+        caplog.clear()
+        clock.at_ns = SET_NS - 3600 * NS
+        async with running(tmp_path, mosquitto, clock, port) as box:
+            await until(lambda: "has not been set" in caplog.text, box)
+            clock.at_ns = SET_NS + 3600 * NS
+            await until(lambda: len(heard) > before, box)
+        await listening
+        return heard[before:]
+
+    with caplog.at_level(logging.INFO):
+        check_times(asyncio.run(run()), SET_NS + 3600 * NS)
