@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS pick (
     clock_uncertainty_s REAL NOT NULL,
     provisional INTEGER NOT NULL,
     historical INTEGER NOT NULL DEFAULT 0,
+    clipped INTEGER NOT NULL DEFAULT 0,
+    quarantined INTEGER NOT NULL DEFAULT 0,
     revision INTEGER NOT NULL,
     retracted INTEGER NOT NULL
 );
@@ -76,8 +78,11 @@ _FROM_2 = """
 ALTER TABLE station ADD COLUMN data_until_ns INTEGER;
 ALTER TABLE station ADD COLUMN waiting INTEGER;
 ALTER TABLE pick ADD COLUMN historical INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pick ADD COLUMN clipped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pick ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
 """
 _PICK_COLUMNS = ", ".join(f.name for f in fields(Pick))
+_MARKS = sum(f.type == "bool" for f in fields(Pick))  # which are its last columns
 # an amplitude or an error may come as a numpy scalar
 _encode = msgspec.msgpack.Encoder(enc_hook=lambda value: value.item()).encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -234,7 +239,7 @@ class Catalogue:
             " ORDER BY time_ns, pick_id",
             (since_ns,),
         )
-        return [Pick(*row[:-2], *map(bool, row[-2:])) for row in rows]
+        return [Pick(*row[:-_MARKS], *map(bool, row[-_MARKS:])) for row in rows]
 
     def count_picks(self) -> dict[str, int]:
         """Standing picks by phase."""

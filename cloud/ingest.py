@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -19,6 +19,7 @@ import aiomqtt
 
 from cloud.catalogue import Catalogue
 from cloud.model import Pick, Station
+from cloud.waveform_store import WaveformStore
 from uplink import packets, topics
 from uplink.connection import BrokerAddress, Connection
 from uplink.packets import PacketError, PickFlag
@@ -27,7 +28,7 @@ KINDS = (
     *("pick", "pick/backlog", "event", "event/backlog"),
     *("health", "presence", "watermark"),
 )
-SUBSCRIPTIONS = [(f"{topics.ROOT}/+/+/{kind}", 1) for kind in KINDS]
+_BULKY = ("watermark", "waveform/data")  # of these no packet is kept in the catalogue
 MAX_PAYLOAD_BYTES = 65536
 
 
@@ -49,7 +50,8 @@ class Ingest:
     message of each kind.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, waveforms: WaveformStore | None = None) -> None:
+        """waveforms: takes what boxes send of them; without it, that is not listened to."""
         self.counters: Counter[str] = Counter()
         self.last_error: dict[str, str] = {}
         self.departed: set[str] = set()  # stations that have said goodbye while we listened
@@ -63,6 +65,14 @@ class Ingest:
             "presence": self._presence,
             "watermark": self._watermark,
         }
+        if waveforms is not None:
+            self._handlers["waveform/data"] = self._waveform
+        self._waveforms = waveforms
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of packets that it digests."""
+        return list(self._handlers)
 
     def receive(
         self, topic: str, payload: bytes, received_ns: int, *, retained: bool = False
@@ -82,7 +92,7 @@ class Ingest:
         self.counters[kind] += 1
         try:
             with self._catalogue.transaction():
-                if kind != "watermark":  # the newest is all that counts
+                if kind not in _BULKY:
                     self._catalogue.save_packet(received_ns, topic, payload)
                 return self._handlers[kind](station_id, payload, received_ns, retained)
         except PacketError as error:
@@ -114,6 +124,13 @@ class Ingest:
 
     def _event(self, station_id: str, payload: bytes, *_: int) -> None:
         packets.decode_event(payload)  # kept as it came: nobody reads it yet
+
+    def _waveform(self, station_id: str, payload: bytes, *_: int) -> None:
+        assert self._waveforms is not None
+        try:
+            self._waveforms.receive(station_id, payload)
+        except OSError as error:  # a full disk: picks matter more than to be sent this for ever
+            self._drop("waveforms not kept", f"{self._waveforms.root}: {error.strerror}")
 
     def _watermark(self, station_id: str, payload: bytes, *_: int) -> None:
         watermark = packets.decode_watermark(payload)
@@ -163,6 +180,8 @@ def model_pick(station_id: str, packet: packets.Pick, late: bool = False) -> Pic
         clock_uncertainty_s=packet.clock_uncertainty_s,
         provisional=PickFlag.PROVISIONAL in packet.flags,
         historical=late or PickFlag.HISTORICAL in packet.flags,
+        clipped=PickFlag.CLIPPED in packet.flags,
+        quarantined=PickFlag.QUARANTINED in packet.flags,
     )
 
 
@@ -173,6 +192,7 @@ class Subscriber:
         self,
         address: BrokerAddress,
         handle: Callable[[aiomqtt.Message], None],
+        kinds: Iterable[str] = KINDS,
         *,
         client_id: str = "diting-cloud",
         persistent: bool = True,
@@ -182,12 +202,14 @@ class Subscriber:
         """
         Args:
             handle: called with each message; while it fails, the broker keeps the message.
+            kinds: of packets, of all stations.
             client_id: under which the broker keeps what arrives while we are away.
             persistent: whether it shall (a replay starts afresh).
         """
         self.connection = Connection(address, random or Random(), sleep)
         self._address = address
         self._handle = handle
+        self._subscriptions = [(f"{topics.ROOT}/+/+/{kind}", 1) for kind in kinds]
         self._client_id = client_id
         self._persistent = persistent
 
@@ -203,7 +225,7 @@ class Subscriber:
         )
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        codes = await client.subscribe(SUBSCRIPTIONS)
+        codes = await client.subscribe(self._subscriptions)
         if any(getattr(code, "value", code) >= 0x80 for code in codes):
             raise aiomqtt.MqttError("the broker refuses the subscription")
         self.connection.established()

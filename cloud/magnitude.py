@@ -18,7 +18,8 @@ def network_magnitude(origin: Origin) -> tuple[float | None, float | None]:
     the locator used has a station magnitude.
 
     Each station counts once, with the surest of its picks; a station of standard deviation σ by
-    1/σ², and by less the further it is off.
+    1/σ², and by less the further it is off. A clipped one says no more than that the magnitude is at
+    least so large: it counts only while the mean is below it.
     """
     picks: dict[str, Pick] = {}
     for arrival in origin.arrivals:
@@ -31,15 +32,19 @@ def network_magnitude(origin: Origin) -> tuple[float | None, float | None]:
         return None, None
     value = np.array([pick.magnitude for pick in picks.values()])
     certainty = np.array([_error(pick) for pick in picks.values()]) ** -2
-    mean = float(np.median(value))
-    scatter = max(LEAST_SCATTER, MAD_TO_SIGMA * float(np.median(np.abs(value - mean))))
+    bound = np.array([pick.clipped for pick in picks.values()])
+    whole = value if bound.all() else value[~bound]
+    mean = float(value.max() if bound.all() else np.median(whole))
+    scatter = max(LEAST_SCATTER, MAD_TO_SIGMA * float(np.median(np.abs(whole - mean))))
     for _ in range(ROUNDS):
         off = np.abs(value - mean) / scatter
         weight = certainty * np.minimum(1.0, HUBER / np.maximum(off, HUBER))
+        weight[bound & (value < mean)] = 0
         mean = float(np.average(value, weights=weight))
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    if len(value) < 3:  # too few to know their scatter
-        return mean, float(certainty.sum() ** -0.5)
+    counted = weight > 0
+    if counted.sum() < 3:  # too few to know their scatter
+        return mean, float(certainty[counted].sum() ** -0.5)
     return mean, scatter / effective**0.5
 
 

@@ -36,6 +36,8 @@ class Pick:
     clock_uncertainty_s: float = 0.0
     provisional: bool = False
     historical: bool = False  # it came too late for an alarm
+    clipped: bool = False  # amplitude and magnitude are lower bounds
+    quarantined: bool = False  # of a station that shouts: no event is made of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cloud.magnitude import network_magnitude
 from cloud.mechanism import origin_mechanisms
 from cloud.model import Event, Origin, Pick, Station
 from cloud.travel_times import TravelTimes
+from cloud.waveform_store import WaveformStore
 from uplink.connection import BrokerAddress
 
 AHEAD_S = 60.0  # a pick further in the future than this comes from a clock that is wrong
@@ -45,6 +46,7 @@ class CloudService:
         notify: Callable[[str, Event | None], None] = lambda event_id, event: None,
         client_id: str = "diting-cloud",
         persistent: bool = True,
+        waveforms: WaveformStore | None = None,
     ) -> None:
         """
         Args:
@@ -52,11 +54,12 @@ class CloudService:
             notify: called with each new state of an event as it is published, None where it is
                 withdrawn.
             client_id, persistent: see Subscriber.
+            waveforms: see Ingest.
         """
         self.catalogue = catalogue
-        self.ingest = Ingest(catalogue)
+        self.ingest = Ingest(catalogue, waveforms)
         self.subscriber = Subscriber(
-            address, self._handle, client_id=client_id, persistent=persistent
+            address, self._handle, self.ingest.kinds, client_id=client_id, persistent=persistent
         )
         self._tables = tables
         self._now_ns = now_ns
@@ -156,7 +159,7 @@ class CloudService:
         self._associator = Associator(Locator(stations, self._tables), self._config)
         since_ns = now_ns - round(self._config.window_s * 1e9)
         for pick in self.catalogue.picks(since_ns):
-            if not pick.historical:
+            if not (pick.historical or pick.quarantined):
                 self._associator.add(pick)
         with self.catalogue.transaction():
             for event in self.catalogue.events():
@@ -180,10 +183,13 @@ def find_events(
     tables: TravelTimes,
     config: AssociatorConfig | None = None,
 ) -> list[Event]:
-    """All events in a set of picks, in order of time; a function of its arguments alone."""
+    """All events in a set of picks, in order of time; a function of its arguments alone. Picks in
+    quarantine are left out."""
     if not stations:
         return []
-    origins = Finder(Locator(stations, tables), config).find(picks)
+    origins = Finder(Locator(stations, tables), config).find(
+        pick for pick in picks if not pick.quarantined
+    )
     issued: Counter[int] = Counter()
     events = []
     for origin in origins:
@@ -204,7 +210,7 @@ def _advance(
 ) -> list[tuple[EventUpdate, Event | None]]:
     """Bring the association up to date: what has changed, with the events that stand."""
     for change in changes:
-        if change.what == "retracted":
+        if change.what == "retracted" or change.pick.quarantined:
             associator.retract(change.pick.pick_id)
         elif not change.pick.historical:  # those are for the catalogue
             associator.add(change.pick)

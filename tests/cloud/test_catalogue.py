@@ -145,7 +145,8 @@ def test_a_catalogue_of_the_former_version_goes_on(tmp_path: Path) -> None:
     catalogue.save_presence("XX.AAA", 9, online=True, heard_ns=4)
     catalogue.close()
     with sqlite3.connect(path) as db:  # as that version had it
-        db.execute("ALTER TABLE pick DROP COLUMN historical")
+        for column in ("historical", "clipped", "quarantined"):
+            db.execute(f"ALTER TABLE pick DROP COLUMN {column}")
         db.execute("ALTER TABLE station DROP COLUMN data_until_ns")
         db.execute("ALTER TABLE station DROP COLUMN waiting")
         db.execute("PRAGMA user_version=2")
@@ -156,7 +157,7 @@ def test_a_catalogue_of_the_former_version_goes_on(tmp_path: Path) -> None:
         assert catalogue.states()[0]["waiting"] is None
         catalogue.close()
     catalogue = Catalogue(path)
-    late = replace(PICK, pick_id="late", historical=True)
+    late = replace(PICK, pick_id="late", historical=True, clipped=True, quarantined=True)
     catalogue.save_pick(late)
     catalogue.save_watermark("XX.AAA", 5, 6)
     assert set(catalogue.picks()) == {PICK, late}

@@ -20,7 +20,11 @@ def origin(picks: Sequence[Pick], weights: Sequence[float] | None = None) -> Ori
 
 
 def pick(
-    number: int, magnitude: float | None, error: float | None = 0.3, phase: Phase = "P"
+    number: int,
+    magnitude: float | None,
+    error: float | None = 0.3,
+    phase: Phase = "P",
+    clipped: bool = False,
 ) -> Pick:
     return Pick(
         f"XX.S{number}/{phase}/0",
@@ -29,6 +33,7 @@ def pick(
         time_ns=0,
         magnitude=magnitude,
         magnitude_error=error,
+        clipped=clipped,
     )
 
 
@@ -76,3 +81,24 @@ def test_surer_stations_count_for_more() -> None:
 def test_what_the_locator_rejected_does_not_count() -> None:
     picks = [pick(1, 2.0), pick(2, 2.1), pick(3, 5.0)]
     assert network_magnitude(origin(picks, [1.0, 1.0, 0.0]))[0] == pytest.approx(2.05)
+
+
+def test_a_clipped_station_is_a_lower_bound() -> None:
+    whole = [pick(i, 4.0 + 0.1 * (i % 3)) for i in range(6)]
+    below = [pick(10 + i, 3.0, clipped=True) for i in range(6)]
+    above = [pick(20 + i, 5.0, clipped=True) for i in range(6)]
+    magnitude, error = network_magnitude(origin(whole))
+    assert magnitude is not None
+    assert network_magnitude(origin([*whole, *below])) == (magnitude, error)
+    raised, _ = network_magnitude(origin([*whole, *below, *above]))
+    assert raised is not None
+    assert raised > magnitude + 0.1
+
+
+def test_clipped_stations_alone_give_the_largest_of_their_bounds() -> None:
+    picks = [
+        pick(1, 3.0, clipped=True),
+        pick(2, 4.2, 0.4, clipped=True),
+        pick(3, 3.9, clipped=True),
+    ]
+    assert network_magnitude(origin(picks)) == (pytest.approx(4.2), pytest.approx(0.4))

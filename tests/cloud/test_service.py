@@ -7,21 +7,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from cloud.associator import Associator, EventUpdate
 from cloud.broker import EmbeddedBroker
 from cloud.catalogue import Catalogue
 from cloud.finder import AssociatorConfig
 from cloud.geodesy import distance_azimuth
-from cloud.ingest import Ingest
+from cloud.ingest import Ingest, PickChange
+from cloud.locator import Locator
 from cloud.model import Event, Station
 from cloud.service import CloudService, find_events
+from cloud.service import _advance as advance
 from cloud.travel_times import TravelTimes, travel_times
 from cloud.velocity import VelocityModel
 from uplink.connection import BrokerAddress
 from uplink.outbox import Kind, Outbox, Packet
-from uplink.packets import Phase, Pick, PickFlag, Presence, encode_json, encode_pick
+from uplink.packets import Phase, Pick, PickFlag, Presence, decode_pick, encode_json, encode_pick
 from uplink.session import Session
 from uplink.topics import topic
 
@@ -271,3 +275,44 @@ def test_a_pick_from_the_future_is_counted_and_not_associated(
             assert service.catalogue.events() == []
 
     asyncio.run(scenario())
+
+
+def test_a_station_in_quarantine_is_left_out_and_its_picks_are_kept(
+    stations: list[Station], tables: TravelTimes
+) -> None:
+    """Also what it had told before it was: that arrives again with the flag."""
+    shouting = stations[0].station_id
+    catalogue = Catalogue(":memory:")
+    ingest = Ingest(catalogue)
+    associator = Associator(Locator(stations, tables))
+    found: dict[str, EventUpdate] = {}
+
+    def hear(revision: int, flags: PickFlag) -> None:
+        changes = []
+        for station in stations:
+            for when_ns, packet in packets(station, tables):
+                pick = decode_pick(packet.payload)
+                if PickFlag.RETRACTED in pick.flags or pick.magnitude is None:
+                    continue
+                if station.station_id == shouting:
+                    pick = msgspec.structs.replace(pick, flags=flags)
+                told = msgspec.structs.replace(pick, revision=revision)
+                changes.append(ingest.receive(packet.topic, encode_pick(told), when_ns))
+        heard = [change for change in changes if isinstance(change, PickChange)]
+        now_ns = NOON + (60 + revision) * 1_000_000_000
+        found.update({u.event_id: u for u, _ in advance(associator, heard, now_ns)})
+
+    def used() -> set[str]:
+        origins = [update.origin for update in found.values() if update.origin is not None]
+        assert len(origins) == len(QUAKES)
+        return {arrival.pick.station_id for origin in origins for arrival in origin.arrivals}
+
+    hear(0, PickFlag.NONE)
+    assert shouting in used()
+    hear(9, PickFlag.QUARANTINED)
+    assert shouting not in used()
+    picks = catalogue.picks()
+    assert shouting in {pick.station_id for pick in picks}
+    events = find_events(picks, stations, tables)
+    assert len(events) == len(QUAKES)
+    assert all(a.pick.station_id != shouting for e in events for a in e.origin.arrivals)
