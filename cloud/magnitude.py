@@ -18,8 +18,8 @@ def network_magnitude(origin: Origin) -> tuple[float | None, float | None]:
     the locator used has a station magnitude.
 
     Each station counts once, with the surest of its picks; a station of standard deviation σ by
-    1/σ², and by less the further it is off. A clipped one says no more than that the magnitude is at
-    least so large: it counts only while the mean is below it.
+    1/σ², and by less the further it is off. A clipped one says only that the magnitude is at least
+    so large: it counts while the mean is below that.
     """
     picks: dict[str, Pick] = {}
     for arrival in origin.arrivals:
