@@ -31,6 +31,7 @@ from box.self_test import RECORD
 from models.card import card_path
 from models.picker import PICKER
 from ringbuffer.file import RingFile
+from ringbuffer.segment import NS
 from uplink.parts import cut
 from uplink.remote import Desired, ModelFile, Reported, digest, seal
 from uplink.topics import topic
@@ -80,14 +81,13 @@ class _Bench:
         await asyncio.sleep(SETTLE_S)
         self._version += 1
         payload = seal(Desired(version=self._version, **content), STATION)
-        name, before = digest(payload), _samples(self._folder)
+        name, before = digest(payload), _missing(self._folder)
         began = time.monotonic()
         await self._client.publish(topic(STATION, "config/desired"), payload, qos=1, retain=True)
         live = await self.until(lambda r: r.answers == name and r.state in ("trial", "applied"))
         proven = await self.until(lambda r: r.answers == name and r.state == "applied")
         await asyncio.sleep(SETTLE_S)
-        came = _samples(self._folder) - before
-        lost = max(0, round((time.monotonic() - began) * RATE - came))
+        lost = _missing(self._folder) - before
         memory = _resident_mb(self._process)
         print(f"{what:24} {live - began:8.2f} {proven - began:8.2f} {lost:8} {memory:8}")
 
@@ -98,13 +98,15 @@ def _resident_mb(process: int) -> int:
     return next(int(line.split()[1]) >> 10 for line in status.splitlines() if "RssAnon" in line)
 
 
-def _samples(folder: Path) -> int:
-    """Per channel, that the box has written down."""
+def _missing(folder: Path) -> int:
+    """Samples per channel that are not in what the box has written down."""
     copy = shutil.copy(folder / f"{STATION}.ring", folder / "copy.ring")
     ring = RingFile(Path(copy), 1 << 20)
-    count = sum(len(r.segment.samples) for r in ring.records(0) if r.segment is not None)
+    found = [r.segment for r in ring.records(0) if r.segment is not None]
     ring.close()
-    return count // len(CHANNELS)
+    one = [segment for segment in found if segment.channel.endswith(CHANNELS[0])]
+    span_s = (max(s.end_ns for s in one) - min(s.start_ns for s in one)) / NS
+    return round(span_s * RATE) - sum(len(segment.samples) for segment in one)
 
 
 async def _model(client: aiomqtt.Client, path: Path) -> ModelFile:
@@ -143,10 +145,11 @@ async def _run(folder: Path, mosquitto: int) -> None:
             await bench.measure("thresholds", changes={"picking": {"p_threshold": 0.3}})
             await bench.measure("reordering", changes={"reorder_s": 1.5})
             await bench.measure("source", changes={"source": source | {"sender": "127.0.0.1"}})
+            await bench.measure("source, taken back")
             model = await _model(client, PICKER.with_name("picker_float.tflite"))
             await bench.measure("picker", models={"picker": model})
             await bench.measure("picker, taken back")
-            for number in range(3):
+            for number in range(2):
                 await bench.measure("reordering, once more", changes={"reorder_s": 1.1 + number})
     finally:
         casting.cancel()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from box.assembly import load_models, make_box
 from box.clock import Clock
 from box.config import BoxConfig
+from box.feeds import Feeds
 from box.host_clock import HostClock
 from box.recording import Recording
 from box.remote import Remote
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
-from box.sources.opening import open_sources
 from box.sources.seedlink import SeedLinkSource
 from box.station_box import Box
 from box.steward import Steward
@@ -34,16 +35,20 @@ async def run_box(config: BoxConfig, clock: Clock, remote: Remote | None = None)
     process = Process(Path(config.data_dir))
     stop = _Stop(process.stopping)
     host = HostClock(clock)
+    feeds = Feeds(host)
     again = True
     while again and not stop.wanted:
         try:
             if remote is not None:
+                gc.collect()  # of the boxes before: they refer to themselves
                 remote.runs = False
                 config = remote.effective()
-            again = await _run_once(config, host, remote, process, stop)
+            again = await _run_once(config, host, remote, feeds, process, stop)
         except Exception as error:
             if remote is None or not remote.fall_back(error):
                 process.ended(error)
+                with suppress(Exception):  # it has been told
+                    await feeds.end()
                 raise
             _log.error("%s: back to the configuration before", error)
     if remote is not None:
@@ -79,11 +84,16 @@ class _Stop:
 
 
 async def _run_once(
-    config: BoxConfig, clock: HostClock, remote: Remote | None, process: Process, stop: _Stop
+    config: BoxConfig,
+    clock: HostClock,
+    remote: Remote | None,
+    feeds: Feeds,
+    process: Process,
+    stop: _Stop,
 ) -> bool:
     """Under one configuration. True where that has been replaced by another."""
     models = load_models(config.picking)
-    sources = open_sources(config, clock.clock, clock)
+    sources = await feeds.open(config)
     with ExitStack() as stack:
         recording = Recording(config, clock, stack)
         boxes = {
@@ -96,13 +106,13 @@ async def _run_once(
         async with recording.serving():
             starting = asyncio.create_task(_start_sessions(boxes, clock))
             stack.callback(starting.cancel)
-            again = await _serve(boxes, sources, config, upkeep, recording, steward, stop)
+            again = await _serve(boxes, feeds, config, upkeep, recording, steward, stop)
     return again
 
 
 async def _serve(
     boxes: dict[str, Box],
-    sources: list[Source],
+    feeds: Feeds,
     config: BoxConfig,
     upkeep: Upkeep,
     recording: Recording,
@@ -115,7 +125,8 @@ async def _serve(
     """
     for box in boxes.values():
         box.resume()
-    _skip_what_was_replayed(sources, list(boxes.values()))
+    if not feeds.tasks:
+        _skip_what_was_replayed(feeds.sources, list(boxes.values()))
     syncing = asyncio.create_task(_sync(list(boxes.values()), recording, config.ring.flush_s))
 
     def take(segment: Segment) -> None:
@@ -123,19 +134,19 @@ async def _serve(
         if box is not None:
             box.take(segment)
 
-    feeds = [asyncio.create_task(source.run(take)) for source in sources]
-    stop.ends(feeds)
-    steering = [] if steward is None else [asyncio.create_task(_steer(steward, feeds))]
+    stop.ends(feeds.deliver(take))
+    steering = [] if steward is None else [asyncio.create_task(steward.run())]
     await asyncio.sleep(0)  # the sources begin
     upkeep.ready()
-    await asyncio.wait(feeds, return_when=asyncio.FIRST_EXCEPTION)
-    again = any(task.done() for task in steering) and not stop.wanted
-    upkeep.stopping()
-    for task in (syncing, *steering, *feeds):
-        task.cancel()
-    for ended in await asyncio.gather(*feeds, *steering, return_exceptions=True):
-        if isinstance(ended, Exception):
-            raise ended
+    try:
+        again = await _until_one_fails(feeds.tasks, steering) and not stop.wanted
+        if not (again and steward is not None and feeds.fit(steward.in_force())):
+            await feeds.end()
+    finally:
+        feeds.pause()
+        upkeep.stopping()
+        for task in (syncing, *steering):
+            task.cancel()
     for box in boxes.values():
         if again:
             box.hand_over()
@@ -150,18 +161,30 @@ async def _serve(
 
 async def _start_sessions(boxes: dict[str, Box], clock: HostClock) -> None:
     """Connect as soon as it is known what time it is. What is told before waits in the outbox."""
+    for box in boxes.values():
+        clock.not_before(box.journal.newest_arrival_ns if box.journal else 0)
     await clock.until_plausible()
     for box in boxes.values():
         box.session.start()
 
 
-async def _steer(steward: Steward, feeds: list[asyncio.Task[None]]) -> None:
-    """Until another configuration is to be in force: that ends the sources."""
-    try:
-        await steward.run()
-    finally:
-        for feed in feeds:
-            feed.cancel()
+async def _until_one_fails(
+    feeds: list[asyncio.Task[None]], steering: list[asyncio.Task[None]]
+) -> bool:
+    """Until all sources have ended, one with an error, or another configuration is to be in force.
+
+    Returns whether it is that. Raises what the steering has ended with.
+    """
+    waits = {*feeds, *steering}
+    while True:
+        done, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in steering:
+            if task.done():
+                task.result()
+                return True
+        failed = any(not task.cancelled() and task.exception() for task in done)
+        if failed or waits <= {*steering}:
+            return False
 
 
 def _skip_what_was_replayed(sources: list[Source], boxes: list[Box]) -> None:

@@ -58,8 +58,13 @@ class Steward:
             self._inbox.append(payload)
             self._wake.set()
 
+    def in_force(self) -> BoxConfig:
+        """What the service is to run under."""
+        return self._remote.effective()
+
     async def run(self) -> None:
         """Ends when the service is to be begun anew under what is in force then."""
+        self._remote.runs = True
         if self._remote.on_trial is not None:
             self._remote.go_on()
             self._watch_trial()
