@@ -128,6 +128,10 @@ def _check_cloud(config: CloudConfig) -> list[str]:
     problems = _check_broker(config.broker)
     if (velocity := config.velocity) is not None:
         problems += _attempt("velocity", lambda: VelocityModel.read(Path(velocity)), VelocityError)
+    if (kept := config.waveforms) is not None:
+        folder = Path(config.data_dir) / kept.path
+        if not _can_be_made(folder):
+            problems.append(f"waveforms.path: {folder}: no folder to write to")
     return problems + _check_folder(config.data_dir)
 
 

@@ -30,6 +30,9 @@ COMMANDS = {
     "cloud": Command("box.cloud_daemon", "the service that makes events of many boxes' picks"),
     "check": Command("box.check", "say what is wrong with a configuration, everything at once"),
     "config": Command("box.config_command", "configure boxes from afar; see what came of it"),
+    "waveform": Command(
+        "box.waveform_command", "fetch a cut of a station's waveforms from its box"
+    ),
     "associate": Command("cloud.associate", "events from a list of picks"),
     "mechanism": Command("cloud.mechanism_command", "focal mechanisms from first motions (HASH)"),
     "seismicity": Command("cloud.seismicity_command", "completeness and b-values of a catalogue"),

@@ -34,5 +34,6 @@ def run(args: argparse.Namespace) -> int:
     except CatalogueError as error:
         raise UsageError(f"{args.config}: data_dir: {error}") from None
     except OSError as error:
-        raise UsageError(f"{args.config}: dashboard: {error.strerror or error}") from None
+        where = f"waveforms: {error.filename}" if error.filename else "dashboard"
+        raise UsageError(f"{args.config}: {where}: {error.strerror or error}") from None
     return 0

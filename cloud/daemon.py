@@ -19,6 +19,7 @@ from cloud.model import Event
 from cloud.service import CloudService
 from cloud.travel_times import travel_times
 from cloud.velocity import VelocityModel
+from cloud.waveform_store import WaveformStore
 from cloud.web import Dashboard
 from uplink.connection import BrokerConfig
 
@@ -34,12 +35,20 @@ class DashboardConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080  # 0: any that is free
 
 
+class WaveformsConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An SDS folder of what boxes send of their waveforms."""
+
+    path: str = "waveforms"  # in data_dir, unless it begins with /
+    max_mb: Annotated[int, Meta(ge=1)] = 10_000
+
+
 class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """`diting cloud CONFIG.yaml`."""
 
     broker: CloudBrokerConfig
     data_dir: str = "/var/lib/diting-cloud"  # the catalogue lives here
     velocity: str | None = None  # file of `depth_km vp [vs]`; default: the crust of IASP91
+    waveforms: WaveformsConfig | None = None  # null: they are not kept
     dashboard: DashboardConfig = msgspec.field(default_factory=DashboardConfig)
     association: AssociatorConfig = msgspec.field(default_factory=AssociatorConfig)
 
@@ -53,6 +62,8 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
     address = config.broker.address()
     model = VelocityModel.read(Path(config.velocity)) if config.velocity else None
     folder = Path(config.data_dir)
+    kept = config.waveforms
+    waveforms = WaveformStore(folder / kept.path, kept.max_mb << 20) if kept else None
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -65,6 +76,7 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
             config=config.association,
             notify=_announce,
             client_id=config.broker.client_id,
+            waveforms=waveforms,
         )
         where = config.dashboard
         async with Dashboard(

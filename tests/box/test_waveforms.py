@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymseed import MS3Record
 
+from box.cli import main
+from box.clock import ReplayClock
 from box.config import WaveformsConfig
 from box.journal import Journal
+from box.sources.miniseed import MiniSeedSource
 from box.waveforms import Waveforms, cut, pack
 from ringbuffer.segment import NS, Segment
 from uplink import waveforms as wire
@@ -98,6 +101,7 @@ def expected(first_ms: int, last_ms: int, channel: str) -> list[tuple[int, int]]
     ]
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     st.integers(0, 599_999).flatmap(lambda a: st.tuples(st.just(a), st.integers(a + 1, 600_000)))
 )
@@ -346,3 +350,92 @@ def test_nothing_is_cut_at_a_trigger_unless_configured(
             assert not rig.waveforms.counters
 
     asyncio.run(scenario())
+
+
+def command(url: str, out: Path, *more: str) -> list[str]:
+    times = ("2019-07-05T12:00:10Z", "2019-07-05T14:00:40+02:00")
+    return ["waveform", "XX.AAA", *times, "--broker", url, "--out", str(out), *more]
+
+
+def test_the_command_writes_a_file_that_others_read(
+    tmp_path: Path, mosquitto: Mosquitto, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cut.mseed"
+
+    async def scenario() -> int:
+        async with running(mosquitto.url, tmp_path, journal):
+            words = command(mosquitto.url, out, "--channels", "HHZ,HHN", "--json")
+            return await asyncio.to_thread(main, words)
+
+    assert asyncio.run(scenario()) == 0
+    told = json.loads(capsys.readouterr().out)
+    content = out.read_bytes()
+    assert (told["records"], told["trouble"]) == (len(content) // 512, "")
+    records = [content[i : i + 512] for i in range(0, len(content), 512)]
+    assert samples(records, CHANNELS[2]) == expected(10_000, 40_000, CHANNELS[2])
+    packets = MiniSeedSource(out, ReplayClock(None)).packets()
+    assert {packet.channel for packet in packets} == set(CHANNELS[1:])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_command_asks_again_when_the_box_comes_back(
+    tmp_path: Path, mosquitto: Mosquitto, journal: Journal
+) -> None:
+    out = tmp_path / "cut.mseed"
+
+    async def scenario() -> int:
+        async with BrokerAddress.parse(mosquitto.url).client("listener") as listener:
+            await listener.subscribe(REQUEST, qos=1)
+            asking = asyncio.create_task(asyncio.to_thread(main, command(mosquitto.url, out)))
+            await anext(aiter(listener.messages))  # which nobody hears but we
+            async with running(mosquitto.url, tmp_path, journal):
+                return await asking
+
+    assert asyncio.run(scenario()) == 0
+    assert out.stat().st_size > 0
+
+
+def test_a_refusal_and_a_silence_are_told_in_a_line_and_leave_no_file(
+    tmp_path: Path, mosquitto: Mosquitto, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cut.mseed"
+
+    async def scenario() -> int:
+        async with running(mosquitto.url, tmp_path, journal, longest_s=20.0):
+            return await asyncio.to_thread(main, command(mosquitto.url, out))
+
+    assert asyncio.run(scenario()) == 1
+    assert main(command(mosquitto.url, out, "--timeout", "0.3")) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "diting: XX.AAA: end: a cut of 30 s is longer than 20 s",
+        "diting: XX.AAA: no answer within 0.3 s; the box is offline",
+    ]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["XX", "2019-07-05T12:00:00Z", "2019-07-05T12:00:01Z"], "station_id: 'XX' is not NET.STA"),
+        (["XX.AAA", "noon", "2019-07-05T12:00:01Z"], "START: 'noon' is not ISO 8601"),
+        (["XX.AAA", "2019-07-05T12:00:00", "2019-07-05T12:00:01Z"], "has no zone; UTC ends in Z"),
+        (["XX.AAA", "2019-07-05T12:00:01Z", "2019-07-05T12:00:01Z"], "END: not behind START"),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    rest = ["--broker", "mqtt://127.0.0.1:9", "--out", str(tmp_path / "cut.mseed")]
+    assert main(["waveform", *words, *rest]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said
+
+
+def test_a_broker_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "mqtt://user:s3cret@127.0.0.1:9"
+    assert main(command(url, tmp_path / "cut.mseed", "--timeout", "0.2")) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("diting: broker mqtt://127.0.0.1:9: ")
+    assert "s3cret" not in said

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiomqtt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud import model
@@ -120,6 +120,7 @@ def test_a_retraction_that_comes_first_keeps_the_pick_away() -> None:
     assert catalogue.picks() == []
 
 
+@settings(deadline=None)  # on a busy machine
 @given(st.randoms(use_true_random=False))
 def test_any_order_and_repetition_ends_in_the_same_picks(shuffler: random.Random) -> None:
     sent = [

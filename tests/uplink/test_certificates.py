@@ -256,7 +256,7 @@ def test_neither_password_nor_key_is_in_a_log(
             assert "s3cret" not in repr(box.__dict__) + str(config.address())
             await box.stop(0)
 
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "uplink.connection"):
         asyncio.run(scenario())
     secret = key.read_text().splitlines()[1]
     assert "broker mqtts://127.0.0.1" in caplog.text
