@@ -232,12 +232,12 @@ class Catalogue:
             row,
         )
 
-    def picks(self, since_ns: int = 0) -> list[Pick]:
-        """Standing picks from a time on, ordered by time and then by id."""
+    def picks(self, since_ns: int = 0, until_ns: int = 2**63 - 1) -> list[Pick]:
+        """Standing picks from a time on and before another, ordered by time and then by id."""
         rows = self._db.execute(
             f"SELECT {_PICK_COLUMNS} FROM pick WHERE NOT retracted AND time_ns >= ?"
-            " ORDER BY time_ns, pick_id",
-            (since_ns,),
+            " AND time_ns < ? ORDER BY time_ns, pick_id",
+            (since_ns, until_ns),
         )
         return [Pick(*row[:-_MARKS], *map(bool, row[-_MARKS:])) for row in rows]
 
@@ -323,6 +323,18 @@ class Catalogue:
                     self.save_event(event, withdrawn=True)
             for event in wanted.values():
                 self.save_event(event)
+
+    def events_between(self, since_ns: int, until_ns: int) -> tuple[list[Event], set[str]]:
+        """Events that stand with origins from a time on and before another, and the identifiers of
+        all that there ever were in it."""
+        span = (since_ns, until_ns)
+        rows = self._db.execute(
+            "SELECT withdrawn, event_id, body FROM event WHERE body IS NOT NULL"
+            " AND time_ns >= ? AND time_ns < ? ORDER BY time_ns, event_id",
+            span,
+        ).fetchall()
+        standing = [_decode_event(body) for withdrawn, _, body in rows if not withdrawn]
+        return standing, {event_id for _, event_id, _ in rows}
 
     def events(self, latest: int = -1) -> list[Event]:
         """Events that stand, each in its newest revision, in order of time; so many at most."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 import aiomqtt
 
 from cloud.associator import Associator, EventUpdate, event_id
+from cloud.backlog import Backlog, merged
 from cloud.catalogue import Catalogue
 from cloud.finder import AssociatorConfig, Finder
 from cloud.ingest import Ingest, PickChange, Subscriber
@@ -23,6 +24,7 @@ from cloud.waveform_store import WaveformStore
 from uplink.connection import BrokerAddress
 
 AHEAD_S = 60.0  # a pick further in the future than this comes from a clock that is wrong
+LOOK_BACK_NS = 86_400 * 10**9  # for late picks, when it starts
 TICK_S = 1.0  # real time, after which the association looks at the clock though nothing has come
 
 
@@ -67,6 +69,7 @@ class CloudService:
         self._notify = notify
         self._stations = {station.station_id: station for station in catalogue.stations()}
         self._associator: Associator | None = None
+        self._backlog = Backlog(self._config.window_s)
         self._changes: list[PickChange | Station] = []
         self._news = asyncio.Event()  # there are changes
         self._moved = asyncio.Event()  # a packet or a run of the association is done
@@ -79,6 +82,7 @@ class CloudService:
         loops = [
             asyncio.create_task(self.subscriber.run()),
             asyncio.create_task(self._association_loop()),
+            asyncio.create_task(self._backlog_loop()),
         ]
         try:
             await asyncio.gather(*loops)
@@ -149,9 +153,39 @@ class CloudService:
         picks = [change for change in changes if isinstance(change, PickChange)]
         sane = [change for change in picks if change.pick.time_ns <= now_ns + AHEAD_S * 1e9]
         self.ingest.counters["pick from the future"] += len(picks) - len(sane)
+        late = [change for change in sane if self._backlog.is_late(change.pick, now_ns)]
+        for change in late:
+            self._backlog.note(change.pick, now_ns)
         if self._associator is not None:
             for update, event in await asyncio.to_thread(_advance, self._associator, sane, now_ns):
                 self._publish(update, event, self._now_ns())
+
+    async def _backlog_loop(self) -> None:
+        """Look at the past again where picks have come too late."""
+        now_ns = self._now_ns()
+        for pick in self.catalogue.picks(now_ns - LOOK_BACK_NS):
+            if pick.historical:  # as far as the process before this one did not come to it
+                self._backlog.note(pick, now_ns)
+        while True:
+            await asyncio.sleep(TICK_S)
+            while late := self._backlog.due(self._now_ns()):
+                await self._look_back(late, *self._backlog.span)
+
+    async def _look_back(self, late: set[str], since_ns: int, until_ns: int) -> None:
+        """Associate a stretch of the past once more, on account of these picks."""
+        picks = self.catalogue.picks(since_ns, until_ns)
+        stations = sorted(self._stations.values(), key=lambda station: station.station_id)
+        found = await asyncio.to_thread(find_events, picks, stations, self._tables, self._config)
+        known, names = self.catalogue.events_between(since_ns, until_ns)
+        keep, withdraw = merged(found, known, late, names)
+        before = {event.event_id: event for event in known}
+        with self.catalogue.transaction():
+            for event in keep:
+                known_event = before.get(event.event_id)
+                self.catalogue.save_event(_published(event, known_event, self._now_ns()))
+            for event in withdraw:
+                self.catalogue.save_event(event, withdrawn=True)
+        self.ingest.counters["events from a backlog"] += len(keep)
 
     def _start_association(self, now_ns: int) -> None:
         """Begin with the picks of the window; events in it have to be found again."""

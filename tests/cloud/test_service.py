@@ -316,3 +316,61 @@ def test_a_station_in_quarantine_is_left_out_and_its_picks_are_kept(
     events = find_events(picks, stations, tables)
     assert len(events) == len(QUAKES)
     assert all(a.pick.station_id != shouting for e in events for a in e.origin.arrivals)
+
+
+def test_late_picks_make_and_mend_events_without_an_alarm(
+    stations: list[Station], tables: TravelTimes
+) -> None:
+    """Of the second quake half of the stations tell in time; all else comes an hour later."""
+
+    async def scenario() -> None:
+        catalogue = Catalogue(":memory:")
+        now_ns = NOON
+        alarms: list[str] = []
+        prompt = {station.station_id for station in stations[: len(stations) // 2]}
+        said = [(at, s, p) for s in stations for at, p in packets(s, tables)]
+        said.sort(key=lambda item: item[0])
+        first_s, second_s = (seconds for seconds, *_ in QUAKES)
+        border_ns = NOON + int((first_s + second_s) / 2 * 1e9)
+        live = [at > border_ns and s.station_id in prompt for at, s, _ in said]
+        async with (
+            EmbeddedBroker() as broker,
+            cloud(
+                broker.url,
+                catalogue,
+                tables,
+                lambda: now_ns,
+                notify=lambda event_id, event: alarms.append(event_id),
+                config=AssociatorConfig(interval_s=0.0),
+            ) as service,
+            BrokerAddress.parse(broker.url).client("boxes") as boxes,
+        ):
+            for s in stations:
+                await boxes.publish(topic(s.station_id, "presence"), encode_json(birth(s)), qos=1)
+            for (at, _, packet), in_time in zip(said, live, strict=True):
+                if in_time:
+                    now_ns = max(now_ns, at)
+                    await boxes.publish(packet.topic, packet.payload, qos=1)
+            now_ns += 5 * 10**9
+            await until(lambda: len(catalogue.events()) == 1)
+            await service.drain([], PATIENCE_S)
+            (known,) = catalogue.events()
+            told = len(alarms)
+            now_ns += 3600 * 10**9
+            for (_, _, packet), in_time in zip(said, live, strict=True):
+                if not in_time:
+                    await boxes.publish(f"{packet.topic}/backlog", packet.payload, qos=1)
+            await until(lambda: service.ingest.counters["pick/backlog"] == live.count(False))
+            await service.drain([], PATIENCE_S)
+            assert len(catalogue.events()) == 1
+            now_ns += 40 * 10**9
+            await until(lambda: len(catalogue.events()) == 2)
+            check(catalogue.events())
+            mended = catalogue.events()[1]
+            assert mended.event_id == known.event_id
+            assert len(mended.origin.arrivals) > len(known.origin.arrivals)
+            latency_s = known.first_published_latency_s
+            assert mended.first_published_latency_s == pytest.approx(latency_s, abs=0.1)
+            assert len(alarms) == told
+
+    asyncio.run(scenario())
