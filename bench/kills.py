@@ -158,8 +158,8 @@ def kill_box(
             box.kill()
             box.wait()
             while_starting += first is None
-            if first is not None:
-                start_up_s = 0.8 * start_up_s + 0.2 * first
+            alive_s = time.monotonic() - began
+            start_up_s = max(start_up_s, alive_s) if first is None else (4 * start_up_s + first) / 5
             if here.ring.exists():
                 then_ns, done_ns = done_ns, max(done_ns, newest_ns(here.ring))
                 useful_s = max(0.1, 0.9 * useful_s + 0.1 * (done_ns - then_ns) / NS / speed)
