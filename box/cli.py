@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _overview(words)
     name, command = words[0], COMMANDS[words[0]]
     try:
+        if name == "box":  # the one that has to run on little, for years
+            from box.light_scipy import import_signal
+
+            import_signal()
         module = importlib.import_module(command.module)
         parser = argparse.ArgumentParser(f"diting {name}", description=command.summary)
         module.add_arguments(parser)
