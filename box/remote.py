@@ -39,6 +39,7 @@ REMOTE = (  # the sections of a configuration that may be changed from afar
 )
 # but for paths to write to, and for models, which come with a hash
 LOCAL = ("archive.path", "picking.picker", "picking.first_motion", "picking.magnitude")
+MOST_LINES, MOST_LINE = 20, 300  # of what is told of a document: it may quote what it likes
 STATE, RESET = "remote.json", "remote.reset"  # files in `data_dir`
 
 
@@ -232,6 +233,7 @@ class Remote:
         version: int | None,
     ) -> None:
         memory = self.memory
+        problems = [line[:MOST_LINE] for line in problems[:MOST_LINES]]
         memory.pending, self._waiting = None, ""
         memory.answered, memory.state, memory.problems = name, state, problems
         if version is not None and version > memory.newest:

@@ -10,6 +10,7 @@ A daemon of several stations has one configuration; its documents go to the firs
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +32,7 @@ STRIDES = 3  # seconds of samples that a station must judge under trial
 ALIVE_NS = 60 * NS  # a station that has judged nothing for so long is not expected to
 WARM_UP_NS = 15 * NS  # after the start, until it is clear who judges samples
 CALM_NS = 3 * NS  # for an instant at which every pipeline can be noted
+_log = logging.getLogger(__name__)
 TICK_S, SOON_S = 1.0, 0.2  # between two looks; where something is going on
 
 
@@ -100,7 +102,12 @@ class Steward:
         self._tell()
         if desired is None:
             return False
-        if problems := await self._problems(desired):
+        try:
+            problems = await self._problems(desired)
+        except Exception as error:  # no document ends a box
+            _log.exception("a document that cannot be checked")
+            problems = [f"cannot be checked: {type(error).__name__}: {error}"]
+        if problems:
             self._remote.refuse(problems)
         elif self._remote.begin(self._alive()):
             return self._apply()

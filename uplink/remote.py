@@ -117,6 +117,8 @@ def unseal(payload: bytes, station_id: str, key: str | None = None) -> Desired:
         raise Refused([f"document: not JSON: {error}"]) from None
     try:
         return convert(content, Desired)
+    except RecursionError:  # so deep that it cannot even be quoted
+        raise Refused(["document: nested too deeply"]) from None
     except ConfigError as error:
         said = content.get("version") if isinstance(content, dict) else None
         is_number = type(said) is int and 0 < said <= LAST_VERSION

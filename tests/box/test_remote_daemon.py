@@ -166,6 +166,9 @@ def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_r
 ) -> None:
     async def scenario(field: Field) -> None:
         before = field.reports[-1].effective
+        deep: list[Any] = []
+        for _ in range(900):
+            deep = [deep]
         bad = {
             "envelope: ": b'{"body": ',
             "document: not JSON: ": msgspec.json.encode(Envelope("{version: 1")),
@@ -182,25 +185,29 @@ def test_bad_documents_leave_the_box_as_it_is_and_a_good_one_is_live_without_a_r
             "picking.picker: is for the box's own file": seal(
                 Desired(version=5, changes={"picking": {"picker": "/etc/passwd"}}), STATION
             ),
+            "reorder_s: Expected `float`, got `array` (got [[[": seal(
+                Desired(version=6, changes={"reorder_s": deep}), STATION
+            ),
         }
         for complaint, payload in bad.items():
             answer = await field.push_bytes(payload)
             assert (answer.state, answer.version) == ("refused", 0)
             assert answer.problems[0].startswith(complaint)
+            assert len(answer.problems[0]) <= 300
             assert answer.effective == before
-        desired = Desired(version=6, changes={"picking": {"p_threshold": 0.35}})
+        desired = Desired(version=7, changes={"picking": {"p_threshold": 0.35}})
         answer = await field.push(desired)
-        assert (answer.state, answer.version, answer.problems) == ("applied", 6, [])
+        assert (answer.state, answer.version, answer.problems) == ("applied", 7, [])
         assert answer.effective["picking"]["p_threshold"] == 0.35
         assert answer.refusal is not None
-        assert answer.refusal.version == 5
+        assert answer.refusal.version == 6
         assert field.presence.online
         sessions = field.presence.session
         again = await field.push(desired)  # told once more, as a broker does
         assert again == answer
-        late = await field.push(Desired(version=6, changes={}))
-        assert (late.state, late.version) == ("refused", 6)
-        assert "version: 6 is not above 6" in late.problems[0]
+        late = await field.push(Desired(version=7, changes={}))
+        assert (late.state, late.version) == ("refused", 7)
+        assert "version: 7 is not above 7" in late.problems[0]
         assert field.presence.session == sessions
 
     in_the_field(scenario, tmp_path, recording, mosquitto)
@@ -242,6 +249,7 @@ def test_a_box_that_loses_broker_or_samples_under_a_document_takes_it_back_and_s
             answer = await field.push(Desired(version=version, changes=changes, trial_s=5))
             assert (answer.state, answer.version) == ("reverted", 0)
             assert answer.problems[0].startswith(complaint)
+            assert len(answer.problems[0]) <= 300
             assert answer.effective == before
             assert answer.refusal is not None
             assert answer.refusal.version == version
