@@ -6,7 +6,8 @@ process (`ringbuffer/records.py`), so that one that was cut off goes on behind i
 A client costs a batch of records and `BUFFER` bytes, never more: the next batch is read when it has
 taken the last. One that is so slow that the ring overtakes it goes on with the oldest record
 (`behind`); one that takes nothing for `idle_s`, or does not say within that what it wants, is left.
-Old records are read in a thread, so that a slow card holds up nobody but the client.
+Old records are read in a thread, so that a slow card holds up nobody but the client, and in batches
+with a breath between them for all clients together, so that picking goes first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 BATCH = 64  # records
 BUFFER = 1 << 16  # bytes that wait for a client, beside the batch at hand
 DIRECT = 64  # so many records behind the newest are in memory anyway
+BREATH_S = 0.005  # between two batches of old records, whoever gets them: a day takes five seconds
 READ = 512  # bytes of commands at once
 GRACE_NS = 60 * NS  # behind a window's end, until what has not come of it is not waited for
 LOOK_S = 10.0  # how often a client with a window is looked at without anything new
@@ -107,6 +109,7 @@ class SeedLinkServer:
         self._began_ns = clock.now_ns()
         self._trouble = ""
         self._clients: dict[asyncio.Task[None], _Connection] = {}
+        self._turn = asyncio.Lock()  # to read old records
 
     @property
     def problems(self) -> list[str]:
@@ -259,7 +262,9 @@ class SeedLinkServer:
         if ring.newest - cursor.after <= DIRECT:
             records, until = ring.read(cursor.after, BATCH)
         else:
-            records, until = await asyncio.to_thread(ring.read, cursor.after, BATCH)
+            async with self._turn:
+                records, until = await asyncio.to_thread(ring.read, cursor.after, BATCH)
+                await asyncio.sleep(BREATH_S)
         cursor.after = until
         if wanted := cursor.pick(records):
             protocol, name = connection.session.protocol, cursor.station_id
