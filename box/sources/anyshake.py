@@ -89,18 +89,21 @@ class StamperV3:
         if self._last_ms is None:
             self._restarts = self._host.line.restarts
         self._last_ms = now_ms
-        yield from self._by_host(self._host.stamp(now_ms * _MS, arrival_ns, frame))
+        told = self._host.stamp(now_ms * _MS, arrival_ns, frame)
+        yield from self._by_host(told, self._free_running())
 
     def flush(self) -> Iterator[Stamped]:
-        return self._by_host(self._host.flush())
+        return self._by_host(self._host.flush(), self._free_running())
 
     def _begin_anew(self) -> Iterator[Stamped]:
         if self._last_ms is not None:
-            yield from self._by_host(self._host.restart())
+            free = self._free_running()
+            yield from self._by_host(self._host.restart(), free)
             self._last_ms = None
 
-    def _by_host(self, sent: list[tuple[int, Frame]]) -> Iterator[Stamped]:
-        free = self._free_running()
+    def _by_host(
+        self, sent: list[tuple[int, Frame]], free: tuple[int, ClockState] | None
+    ) -> Iterator[Stamped]:
         ahead_ns, clock = free or (0, by_host(self._gate.host))
         for sent_ns, frame in sent:
             start_ns = sent_ns - ahead_ns - _duration_ns(frame)

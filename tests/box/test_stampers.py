@@ -70,6 +70,18 @@ def test_a_lost_lock_is_outlived_on_a_host_that_knows_no_time_itself() -> None:
     assert back[-1][1].start_ns == back[-1][0]
 
 
+def test_a_lock_that_is_lost_for_seconds_leaves_no_mark_in_the_times() -> None:
+    """Too short for a line through the arrivals to settle."""
+    stamper = StamperV3(TimeGate(host(False)))
+    play(stamper, range(600), gnss=True)
+    told = play(stamper, range(600, 630), gnss=False)
+    assert told == []
+    told = play(stamper, range(630, 640), gnss=True)
+    numbers = [(s.start_ns - START_MS * MS) / (FRAME_MS * MS) for _, s in told]
+    assert numbers == pytest.approx(list(range(600, 640)), abs=0.08)
+    assert [s.flags for _, s in told] == [Flag.CLOCK_UNLOCKED] * 30 + [Flag.NONE] * 10
+
+
 def test_a_host_that_is_synchronised_is_believed_and_its_error_told() -> None:
     stamper = StamperV3(TimeGate(host(True)))
     play(stamper, range(600), gnss=True)
