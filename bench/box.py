@@ -49,6 +49,8 @@ STARTS = 3
 # Tells on a pipe when the first window has been judged.
 FIRST_INFERENCE = """
 import os, sys, time
+from box.light_scipy import import_signal
+import_signal()  # as the command does before it imports anything else
 from box.cli import main
 from models.picker import Picker
 judge = Picker.probabilities
