@@ -30,6 +30,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from uplink.salvage import salvage
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS packet (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -101,7 +103,8 @@ class Outbox:
     """Packets that are to be sent. Calls take some 50 µs: fit for an event loop.
 
     A file that is not a database any more is moved aside to `NAME.corrupt` (the last one is kept)
-    and the queue starts empty: `set_aside` says so. A second process on the same file is refused.
+    and the queue starts with what could be read of it: `set_aside` says so. A second process on the
+    same file is refused.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Outbox:
         self.dropped = 0  # packets lost to the limits since opening
         self.expired = 0  # packets that nobody took over in time, since opening
         self.damaged = 0  # packets in the file that could not have been sent
+        self.salvaged = 0  # packets of a file that was set aside
         self.set_aside: Path | None = None
         self._count = self._bytes = 0
         self._limits = (max_packets, max_bytes)
@@ -134,7 +138,8 @@ class Outbox:
         """What was wrong with the file when it was opened, a line each."""
         lines = []
         if self.set_aside is not None:
-            lines.append(f"outbox: {self.path}: unusable, set aside as {self.set_aside.name}")
+            what = f"set aside as {self.set_aside.name}, {self.salvaged} packets were saved"
+            lines.append(f"outbox: {self.path}: unusable, {what}")
         if self.damaged:
             lines.append(f"outbox: {self.path}: {self.damaged} packets were damaged")
         return lines
@@ -291,7 +296,16 @@ class Outbox:
                 # locked, no such folder, read-only, disk full
                 raise OutboxError(f"{self.path}: {error}", _code(error)) from None
             self.set_aside = self._move_aside()
-            return self._open()
+            db = self._open()
+            self.salvaged = salvage(self.set_aside, db)
+            for suffix in ("-wal", "-shm"):
+                self.set_aside.with_name(self.set_aside.name + suffix).unlink(missing_ok=True)
+            self._remove_damaged(db)
+            return db
+
+    def _remove_damaged(self, db: sqlite3.Connection) -> None:
+        with db:
+            self.damaged += db.execute(REMOVE_DAMAGED).rowcount
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0)
@@ -307,8 +321,7 @@ class Outbox:
             (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 db.execute("REINDEX")
-            with db:
-                self.damaged = db.execute(REMOVE_DAMAGED).rowcount
+            self._remove_damaged(db)
         except UnicodeDecodeError:  # SQLite quotes a damaged schema
             db.close()
             raise sqlite3.DatabaseError("database schema is malformed") from None
@@ -318,9 +331,14 @@ class Outbox:
         return db
 
     def _move_aside(self) -> Path:
+        """With its log, in which the newest packets are."""
+        aside = self.path.with_name(self.path.name + ".corrupt")
         for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        return self.path.replace(self.path.with_name(self.path.name + ".corrupt"))
+            aside.with_name(aside.name + suffix).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                log = self.path.with_name(self.path.name + suffix)
+                log.replace(aside.with_name(aside.name + suffix))
+        return self.path.replace(aside)
 
     def _expire(self, now_ns: int) -> None:
         for kind, age_ns in zip(Kind, self._ages_ns, strict=True):

@@ -150,9 +150,64 @@ def test_a_broken_file_is_set_aside_and_said(tmp_path: Path, damage: str) -> Non
     outbox = Outbox(path)
     assert outbox.set_aside == tmp_path / "outbox.sqlite.corrupt"
     assert outbox.set_aside.read_bytes() == broken
-    assert outbox.problems == [f"outbox: {path}: unusable, set aside as outbox.sqlite.corrupt"]
+    (line,) = outbox.problems
+    assert line.startswith(f"outbox: {path}: unusable, set aside as outbox.sqlite.corrupt, ")
+    assert (outbox.salvaged > 300) == (damage == "truncated")
+    saved = payloads(outbox)
+    assert saved == list(range(outbox.salvaged))
     outbox.put([packet(1)])
-    assert payloads(outbox) == [1]
+    assert payloads(outbox) == [*saved, 1]
+
+
+def test_a_damaged_page_costs_what_lies_on_it_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put((packet(n) for n in range(2000)), position=77)
+    number = outbox.next_session(5)
+    outbox.close()
+    whole = bytearray(path.read_bytes())
+    place = whole.index(b"1000", 8192) // 4096 * 4096  # the page that has this packet
+    whole[place : place + 8] = b"\xff" * 8
+    path.write_bytes(whole)
+
+    outbox = Outbox(path)
+    assert outbox.set_aside is not None
+    saved = payloads(outbox)
+    assert saved == sorted(set(saved))
+    lost = set(range(2000)) - set(saved)
+    assert 1000 in lost
+    assert len(lost) < 150
+    assert (outbox.salvaged, outbox.position) == (len(saved), 77)
+    assert outbox.next_session(0) == number + 1
+    assert not list(tmp_path.glob("*-wal.corrupt*"))
+    (seq,) = outbox.put([packet(2000)])
+    assert seq == 2001
+
+
+def test_what_a_killed_box_had_in_its_log_is_saved_too(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put(packet(n) for n in range(1000))
+    outbox.close()
+    whole = bytearray(path.read_bytes())
+    place = whole.index(b"0500", 8192) // 4096 * 4096
+    whole[place : place + 8] = b"\xff" * 8
+    path.write_bytes(whole)
+    with sqlite3.connect(path) as db:  # as if a process had written here and been killed
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(
+            "INSERT INTO packet (kind, topic, payload, created_ns) VALUES (0, 't', x'39', 1)"
+        )
+        db.commit()
+        for suffix in ("", "-wal"):
+            name = tmp_path / f"killed{suffix}"
+            name.write_bytes((tmp_path / f"outbox.sqlite{suffix}").read_bytes())
+    db.close()
+    outbox = Outbox(tmp_path / "killed")
+    assert outbox.set_aside is not None
+    assert payloads(outbox)[-1] == 9
+    assert len(outbox) > 850
+    assert sorted(p.name for p in tmp_path.glob("killed.corrupt*")) == ["killed.corrupt"]
 
 
 def test_a_second_box_on_the_same_outbox_is_refused(tmp_path: Path) -> None:
