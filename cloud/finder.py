@@ -32,6 +32,7 @@ TABLE_STEP_KM = 1.0
 S_PER_KM = 0.3  # an S wave's way through the crust, at its slowest
 ROUNDS = 2
 SAME_PLACE_KM = 15.0
+WORST_CLOCK_S = 3.0  # a pick may be off by more, but not be taken for an event's
 PHASES: tuple[Phase, Phase] = ("P", "S")
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -218,7 +219,8 @@ class Finder:
         if not picks:
             return np.empty(0)
         travel = np.array([pick.time_ns - origin.time_ns for pick in picks]) / 1e9
-        allowed = self.config.match_s + self.config.match_fraction * travel
+        clock = np.array([min(pick.clock_uncertainty_s, WORST_CLOCK_S) for pick in picks])
+        allowed = self.config.match_s + self.config.match_fraction * travel + clock
         misfits: NDArray[np.float64] = np.abs(self._locator.residuals(picks, origin)) / allowed
         return misfits
 

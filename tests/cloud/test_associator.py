@@ -324,3 +324,13 @@ def test_far_stations_alone_see_no_earthquake_where_near_ones_are_awake(finder: 
     assert len(finder.find(far)) == 1  # of the others nothing is known
     assert finder.find([*far, *awake]) == []
     assert _standing(_play([*far, *awake])) == []
+
+
+@pytest.mark.parametrize(("uncertainty_s", "taken"), [(0.001, False), (1.5, True)])
+def test_a_pick_is_trusted_as_far_as_its_clock(
+    finder: Finder, uncertainty_s: float, taken: bool
+) -> None:
+    first, *others = sorted(_quake(QUAKES[0], 0), key=lambda pick: pick.time_ns)
+    late = replace(first, time_ns=first.time_ns + 1_600_000_000, clock_uncertainty_s=uncertainty_s)
+    (origin,) = finder.find([late, *others])
+    assert (late in [arrival.pick for arrival in origin.arrivals]) == taken
