@@ -19,9 +19,9 @@ from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
-from bench.ring import packets
+from bench.ring import packets, written
 from box.clock import SystemClock
-from box.config import SeedLinkServerConfig
+from box.config import RingConfig, SeedLinkServerConfig
 from box.packer import Packer
 from box.record_store import RecordStore
 from box.seedlink_protocol import packet
@@ -154,6 +154,22 @@ async def serve(store: RecordStore, packer: Packer, live: list[Segment]) -> None
     await asyncio.gather(serving, return_exceptions=True)
 
 
+def written_daily(folder: Path, stream: list[Segment]) -> float:
+    """Bytes that go to the disk for a day in a ring, synced at the pace of a box."""
+    store = RecordStore(folder, ["XX.S01"], 4 << 20, 0)
+    store.sync()
+    packer = Packer([store], 30.0, time.monotonic_ns)
+    before = written()
+    flushed_ns = stream[0].start_ns
+    for segment in stream:
+        packer.take(segment)
+        if segment.start_ns - flushed_ns >= RingConfig().flush_s * NS:
+            store.sync()
+            flushed_ns = segment.start_ns
+    store.close()
+    return (written() - before) * 86_400 * NS / (stream[-1].end_ns - stream[0].start_ns)
+
+
 def main(root: Path | None = None) -> None:
     with TemporaryDirectory(dir=root) as folder:
         store = RecordStore(Path(folder), ["XX.S01"], 128 << 20, 0)
@@ -169,6 +185,9 @@ def main(root: Path | None = None) -> None:
             f"packing: {1e6 * cpu / len(stream):.1f} µs CPU per packet, {daily:.0f} records a day"
             f" ({512 * daily / 1e6:.0f} MB in the archive, {SLOT * daily / 1e6:.0f} MB in the ring)"
         )
+        (Path(folder) / "synced").mkdir()
+        daily = written_daily(Path(folder) / "synced", stream[: 3 * 3600])
+        print(f"written to the disk for the ring: {daily / 1e6:.0f} MB a day")
         span_ns = stream[-1].end_ns - stream[0].start_ns
         live = [
             Segment(s.channel, s.start_ns + span_ns, s.rate, s.samples)
