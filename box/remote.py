@@ -35,7 +35,8 @@ from uplink.remote import (
 _log = logging.getLogger(__name__)
 REMOTE = (  # the sections of a configuration that may be changed from afar
     *("source", "broker", "archive", "picking", "trigger", "clock", "quality"),
-    *("ring_s", "reorder_s", "health_every_s", "silent_restart_s", "longest_record_s"),
+    *("outbox", "waveforms", "ring_s", "reorder_s", "longest_record_s"),
+    *("health_every_s", "watermark_every_s", "silent_restart_s"),
 )
 # but for paths to write to, and for models, which come with a hash
 LOCAL = ("archive.path", "picking.picker", "picking.first_motion", "picking.magnitude")

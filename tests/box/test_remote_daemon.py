@@ -20,11 +20,17 @@ import msgspec
 import pytest
 import yaml
 
+from box.clock import ReplayClock
+from box.config import ClockConfig, PickingConfig, TriggerConfig
+from box.pipeline import StationPipeline
+from box.sources.miniseed import MiniSeedSource
+from box.stations import Station
+from box.stretch import Models
 from converters.simulator import Simulation
 from models.card import card_path, read_card, write_card
 from models.picker import PICKER
 from ringbuffer.segment import Segment
-from uplink.packets import decode_presence
+from uplink.packets import Pick, decode_presence, encode_event, encode_pick
 from uplink.parts import cut
 from uplink.remote import Desired, Envelope, ModelFile, Reported, digest, new_keys, seal
 from uplink.topics import topic
@@ -40,6 +46,7 @@ class Field:
     def __init__(self, config: Path, url: str, client: aiomqtt.Client, key: str | None) -> None:
         self.config, self.url, self._client, self._key = config, url, client, key
         self.reports: list[Reported] = []
+        self.picks: list[tuple[str, bytes]] = []  # picks and events
         self._process: asyncio.subprocess.Process | None = None
         self.said = ""  # on stderr, by all its lives
         self._reading: list[asyncio.Task[None]] = []
@@ -52,6 +59,8 @@ class Field:
             elif message.topic.value.endswith("presence"):
                 assert isinstance(message.payload, bytes)
                 self.presence = decode_presence(message.payload)
+            elif (kind := message.topic.value.rsplit("/", 1)[1]) in ("pick", "event"):
+                self.picks.append((kind, bytes(message.payload)))
             self._news.set()
 
     async def start(self) -> None:
@@ -120,11 +129,12 @@ def in_the_field(
     recording: Path,
     mosquitto: Any,
     keys: tuple[str, str] | None = None,
+    speed: float = 4.0,
 ) -> Field:
     (folder / "data").mkdir()
     content: dict[str, Any] = {
         "station": {"id": STATION, "latitude": 1.0, "longitude": 2.0},
-        "source": {"path": str(recording), "speed": 4.0},
+        "source": {"path": str(recording), "speed": speed},
         "broker": {"url": mosquitto.url.replace("//", "//user:geheim@")},
         "data_dir": str(folder / "data"),
         "remote": {} if keys is None else {"key": keys[1]},
@@ -318,6 +328,41 @@ def test_a_box_with_a_key_follows_its_owner_alone(
     in_the_field(scenario, tmp_path, recording, mosquitto, keys)
 
 
+def test_a_service_that_begins_anew_again_and_again_tells_every_pick_once_and_as_it_was(
+    recordings: Path, tmp_path: Path, mosquitto: Any, models: Models
+) -> None:
+    path = recordings / "waveforms" / f"{STATION}.mseed"
+
+    async def scenario(field: Field) -> None:
+        version = 0
+        assert field._process is not None
+        ending = asyncio.create_task(field._process.wait())
+        while not ending.done():
+            version += 1
+            desired = Desired(version=version, changes={"health_every_s": 1000 + version})
+            pushing = asyncio.create_task(field.push(desired))
+            await asyncio.wait({ending, pushing}, return_when=asyncio.FIRST_COMPLETED)
+            pushing.cancel()
+        assert version > 3
+        async with asyncio.timeout(PATIENCE_S):
+            while field.presence.online:  # its goodbye comes last
+                field._news.clear()
+                await field._news.wait()
+
+    field = in_the_field(scenario, tmp_path, path, mosquitto, speed=8.0)
+    source = MiniSeedSource(path, ReplayClock(None))
+    station = Station(STATION, 1.0, 2.0, 0.0)
+    settings = PickingConfig(), TriggerConfig(), ClockConfig()
+    pipeline = StationPipeline(station, source.channels, models, *settings, 600.0, 2.0)
+    alone = [packet for segment in source.packets() for packet in pipeline.feed(segment)]
+    alone += pipeline.flush()
+    assert field.picks == [
+        ("pick", encode_pick(p)) if isinstance(p, Pick) else ("event", encode_event(p))
+        for p in alone
+    ]
+    assert len(field.picks) > 10
+
+
 async def diting(*words: object) -> tuple[int | None, str, str]:
     """Exit status, standard output and error of a command."""
     process = await asyncio.create_subprocess_exec(
@@ -417,6 +462,15 @@ def test_models_are_replaced_only_by_what_was_meant_and_picks_and_are_taken_back
         assert field.presence.models["picker"] == model.sha256
         answer = await field.push(Desired(version=7))
         assert answer.state == "applied"
+        assert field.presence.models["picker"] == shipped
+        answer = await field.push(Desired(version=8, models={"picker": model}))
+        assert answer.state == "applied"
+        assert await field.end(signal.SIGTERM) == 0
+        [artefact] = (tmp_path / "data" / "models").glob(f"{model.sha256[:24]}*.tflite")
+        artefact.write_bytes(artefact.read_bytes()[:-1] + b"?")  # the SD card has forgotten a bit
+        await field.start()
+        answer = await field.told(lambda r: r.state == "reverted" and r.version == 0)
+        assert "does not run" in answer.problems[0]
         assert field.presence.models["picker"] == shipped
 
     in_the_field(scenario, tmp_path, recording, mosquitto)
