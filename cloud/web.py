@@ -12,6 +12,7 @@ from cloud.catalogue import Catalogue
 from cloud.event_service import EventService
 from cloud.model import Event
 from cloud.tables import iso_time
+from uplink.packets import System, decode_health
 
 LATEST_EVENTS = 200
 _PAGE = Path(__file__).with_name("dashboard.html")
@@ -81,6 +82,7 @@ class Dashboard:
                     "online": bool(states[s.station_id]["online"]),
                     "data_until": _time(states[s.station_id]["data_until_ns"]),
                     "waiting": states[s.station_id]["waiting"],
+                    "health": _figures(states[s.station_id]["health"]),
                 }
                 for s in self._catalogue.stations()
             ],
@@ -126,3 +128,20 @@ class Dashboard:
 
 def _time(time_ns: int | None) -> str | None:
     return None if time_ns is None else iso_time(time_ns)
+
+
+def _figures(health: str | None) -> dict[str, Any] | None:
+    """What the page shows of a station's newest health; null for what the box does not tell."""
+    if health is None:
+        return None
+    told = decode_health(health.encode())
+    system, clock = told.system or System(), told.clock
+    return {
+        "time": iso_time(told.time_ns),
+        "clock_error_s": clock.uncertainty_s if clock else None,
+        "temperature_c": system.temperature_c,
+        "resident_mb": system.resident_mb,
+        "free_mb": min(system.free_mb.values(), default=None),
+        "late_p99_ms": system.late_p99_ms,
+        "notes": told.notes,
+    }

@@ -14,6 +14,7 @@ from cloud.catalogue import Catalogue
 from cloud.model import Event, Origin, Pick, Station
 from cloud.tables import iso_time
 from cloud.web import LATEST_EVENTS, Dashboard
+from uplink.packets import Health, System, encode_json
 
 NOON = 1_562_328_000_000_000_000
 Get = Callable[[str], Awaitable[aiohttp.ClientResponse]]
@@ -83,6 +84,7 @@ def test_stations_events_and_picks_are_shown(tmp_path: Path) -> None:
                 "online": True,
                 "data_until": iso_time(NOON),
                 "waiting": 2,
+                "health": None,
             }
         ]
         assert state["picks"] == {"P": 1, "S": 0}
@@ -94,6 +96,33 @@ def test_stations_events_and_picks_are_shown(tmp_path: Path) -> None:
         assert (second["event_id"], second["picture"]) == ("e203", False)
         assert await (await get("pictures/map.png")).read() == b"a map"
         assert await (await get("pictures/events/e204.png")).read() == b"a picture"
+
+    visit(catalogue, tmp_path, visitor)
+
+
+def test_the_main_figures_of_a_box_are_shown_and_an_older_one_tells_fewer(tmp_path: Path) -> None:
+    catalogue = Catalogue(":memory:")
+    system = System(temperature_c=48.5, resident_mb=86.0, free_mb={"/a": 900, "/b": 700})
+    healths = {
+        "XX.NEW": Health(time_ns=NOON, data_until_ns=NOON, notes=["no samples"], system=system),
+        "XX.OLD": Health(time_ns=NOON, data_until_ns=NOON),
+    }
+    for name, health in healths.items():
+        catalogue.save_station(Station(name, 35.5, -117.4, 670.0))
+        catalogue.save_health(name, encode_json(health), NOON)
+
+    async def visitor(get: Get) -> None:
+        new, old = (s["health"] for s in (await (await get("api/state")).json())["stations"])
+        assert new == {
+            "time": iso_time(NOON),
+            "clock_error_s": None,
+            "temperature_c": 48.5,
+            "resident_mb": 86.0,
+            "free_mb": 700,
+            "late_p99_ms": None,
+            "notes": ["no samples"],
+        }
+        assert old == dict.fromkeys(new) | {"time": iso_time(NOON), "notes": []}
 
     visit(catalogue, tmp_path, visitor)
 
