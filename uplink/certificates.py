@@ -58,12 +58,13 @@ class Certificates:
                 raise CertificateError(f"key_file: {key_file}: not that of {cert_file}") from None
             raise CertificateError(f"key_file: {key_file}: holds no usable key") from None
 
-    def problems(self, now_s: float) -> list[str]:
-        """What is wrong with them at a time (s since 1970), a line each."""
+    def problems(self, now_s: float, ahead_s: float = 0.0) -> list[str]:
+        """What is wrong with them at a time (s since 1970), or will be `ahead_s` later, a line
+        each."""
         try:
             self.context()
             dated = [(field, getattr(self, field)) for field in ("ca_file", "cert_file")]
-            lines = [_out_of_date(field, path, now_s) for field, path in dated if path]
+            lines = [_out_of_date(field, path, now_s, ahead_s) for field, path in dated if path]
         except CertificateError as error:
             return [str(error)]
         return [line for line in lines if line]
@@ -76,7 +77,7 @@ def _read(field: str, path: Path | None) -> str:
         raise CertificateError(f"{field}: {path}: {error.strerror}") from None
 
 
-def _out_of_date(field: str, path: Path, now_s: float) -> str:
+def _out_of_date(field: str, path: Path, now_s: float, ahead_s: float) -> str:
     """For a chain by its first certificate, for authorities where none is valid; "" if it is."""
     try:
         found = _PEM.findall(_read(field, path))
@@ -85,12 +86,12 @@ def _out_of_date(field: str, path: Path, now_s: float) -> str:
         raise CertificateError(f"{field}: {path}: holds a damaged certificate") from None
     if field == "cert_file":
         spans = spans[:1]
-    if any(begin <= now_s <= end for begin, end in spans):
+    if any(begin <= now_s <= end - ahead_s for begin, end in spans):
         return ""
-    begin, end = spans[0]
+    begin, end = max(spans, key=lambda span: span[1])
     if now_s < begin:
         return f"{field}: {path}: not valid before {_day(begin)}"
-    return f"{field}: {path}: expired on {_day(end)}"
+    return f"{field}: {path}: {'expired' if end < now_s else 'expires'} on {_day(end)}"
 
 
 def _day(time_s: float) -> str:

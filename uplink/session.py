@@ -22,6 +22,7 @@ from uplink.topics import parse, topic
 
 _log = logging.getLogger(__name__)
 MOST_WAITING = 1000  # messages from the broker that wait to be handled; further ones are lost
+EXPIRES_SOON_S = 21 * 86_400.0  # in which an operator can come by
 LAST_SESSION = 2**52  # far beyond any clock: a greater number in a presence is nonsense
 
 
@@ -114,8 +115,13 @@ class Session:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with the outbox, a line each."""
-        return self._outbox.problems
+        """What is wrong with the outbox and with certificates, a line each."""
+        lines = self._outbox.problems
+        if self._address.tls:
+            certificates = self._address.certificates
+            found = certificates.problems(self._now_ns() / 1e9, EXPIRES_SOON_S)
+            lines = [*lines, *(f"broker.{line}" for line in found)]
+        return lines
 
     def answered(self, request: str) -> bool:
         """Whether a request has been answered; see `Packet.answers`. Raises OutboxError."""

@@ -155,6 +155,24 @@ def test_good_certificates_have_no_problems_until_they_expire(authority: Authori
     assert len(certificates.problems(now + 40 * 86_400)) == 2
     assert all("not valid before" in line for line in certificates.problems(0.0))
     assert Certificates().problems(now) == []
+    (line,) = certificates.problems(now, ahead_s=20 * 86_400)
+    assert line.startswith(f"cert_file: {certificates.cert_file}: expires on 20")
+
+
+def test_a_box_says_in_time_that_its_certificate_expires(
+    tmp_path: Path, authority: Authority
+) -> None:
+    cert, key = authority.issue("box")  # for ten days
+    address = BrokerAddress.parse("mqtts://b", Certificates(authority.cert, cert, key))
+    box = Session(
+        address,
+        "XX.AAA",
+        Outbox(tmp_path / "o.sqlite"),
+        birth=Presence(online=True, session=0),
+        now_ns=lambda: int(now_s(authority) * 1e9),
+    )
+    (line,) = box.problems
+    assert line.startswith(f"broker.cert_file: {cert}: expires on 20")
 
 
 def test_dates_of_a_certificate_are_those_that_openssl_says(authority: Authority) -> None:
