@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -78,6 +79,8 @@ async def try_apart(paths: Mapping[ModelField, Path]) -> list[str]:
     finally:
         with suppress(ProcessLookupError):
             process.kill()
+    if process.returncode is not None and process.returncode < 0:
+        return [f"self-test: died of {signal.Signals(-process.returncode).name}"]
     if process.returncode:
         last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
         return [f"self-test: ended with status {process.returncode}: {last}"[:200]]

@@ -34,7 +34,7 @@ def test_a_model_that_kills_its_interpreter_does_not_kill_the_box(tmp_path: Path
     artefact = tmp_path / "picker.tflite"
     artefact.write_bytes(PICKER.read_bytes()[: PICKER.stat().st_size * 3 // 4])
     [problem] = asyncio.run(try_apart({"picker": with_card(artefact, PICKER)}))
-    assert problem.startswith(("self-test: ended with status", f"{artefact}: "))
+    assert problem.startswith(("self-test: died of SIG", f"{artefact}: "))
 
 
 def test_a_model_for_something_else_is_refused_in_a_line(tmp_path: Path) -> None:
