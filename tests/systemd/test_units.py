@@ -13,8 +13,11 @@ import pytest
 import yaml
 from pymseed import DataEncoding, MS3Record, nslc2sourceid
 
+from box.config import BoxConfig
+from box.sources.opening import source_problems
 from converters.simulator import NetworkConfig, simulate
 from ringbuffer.segment import Segment
+from uplink.configuration import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ["diting-box.service", "diting-cloud.service"]
@@ -62,6 +65,16 @@ def test_the_box_may_open_serial_lines_and_no_other_device() -> None:
         "char-ttyACM rw",
     }
     assert "SupplementaryGroups" not in unit  # of dialout, say, whose lines are others' as well
+
+
+def test_the_examples_are_valid_and_set_all_that_must_be() -> None:
+    pytest.importorskip("aiohttp", reason="the cloud is not installed")
+    from cloud.daemon import CloudConfig
+
+    box = load_config(ROOT / "systemd" / "box.example.yaml", BoxConfig)
+    assert source_problems(box) == []
+    assert Path(box.data_dir) == Path("/var/lib/diting")  # StateDirectory
+    load_config(ROOT / "systemd" / "cloud.example.yaml", CloudConfig)
 
 
 @pytest.fixture(scope="module")
