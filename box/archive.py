@@ -62,11 +62,19 @@ class Archive:
         What is no record at the end of a file goes.
         """
         names = {path.name.split(".D.")[0] for path in self._files}
-        found = {name: self._look_at_the_end_of(name) for name in names}
+        found = {}
+        for name in names:
+            try:
+                found[name] = self._look_at_the_end_of(name)
+            except OSError as error:
+                self.refuse(f"{error.filename or name}: {error.strerror}")
         return {name: records for name, records in found.items() if records}
 
     def last_of_day(self, channel: str, time_ns: int, count: int) -> list[bytes]:
-        """The last records of the file to which a time belongs; none where there is no file."""
+        """The last records of the file to which a time belongs; none where there is no file.
+
+        Raises OSError.
+        """
         path = day_file(self.root, channel, time_ns)
         whole = self._files.get(path, 0) // RECORD
         return _read_records(path, max(0, whole - count), whole) if whole else []
@@ -91,14 +99,15 @@ class Archive:
                     file.truncate(size)
                     raise
         except OSError as error:
-            self._refuse(f"{path}: {error.strerror}")
+            self.refuse(f"{path}: {error.strerror}")
             return
         self._trouble = ""
         self._files[path] = size + len(content)
         self.counters["records"] += len(records)
         self.counters["bytes"] += len(content)
 
-    def _refuse(self, trouble: str) -> None:
+    def refuse(self, trouble: str) -> None:
+        """Something cannot be kept."""
         self.counters["errors"] += 1
         self._trouble = trouble
 
@@ -116,7 +125,7 @@ class Archive:
             try:
                 old.unlink(missing_ok=True)
             except OSError as error:
-                self._refuse(f"{old}: {error.strerror}")
+                self.refuse(f"{old}: {error.strerror}")
         if total + count > self._max_bytes:
             self._trouble = f"max_mb: {self._max_bytes >> 20} is too little for a day"
         elif _day(path) > earliest:

@@ -82,13 +82,7 @@ class RecordStore:
     def recent(self, station_id: str) -> list[Finished]:
         """The last records of a station, in order."""
         ring = self.rings.get(station_id)
-        if ring is None:
-            return []
-        try:
-            records, _ = ring.read(ring.newest - RECENT, RECENT)
-        except OSError as error:
-            self._fail(station_id, error)
-            return []
+        records, _ = ring.read(ring.newest - RECENT, RECENT) if ring is not None else ([], 0)
         return [record for _, record in records]
 
     def append(self, channel: str, records: Sequence[Finished]) -> None:
@@ -104,13 +98,14 @@ class RecordStore:
                 self.counters["bytes"] += len(record.raw)
             self._trouble.pop(station_id, None)
         except (OSError, ValueError) as error:
-            self._fail(station_id, error)
+            self._fail(station_id, ring, error)
         for listener in self.listeners:
             listener()
 
-    def _fail(self, station_id: str, error: Exception) -> None:
+    def _fail(self, station_id: str, ring: RecordRing, error: Exception) -> None:
         self.counters["errors"] += 1
-        self._trouble[station_id] = f"{self.rings[station_id].path}: {error}"
+        reason = error.strerror if isinstance(error, OSError) else error
+        self._trouble[station_id] = f"{ring.path}: {reason}"
 
     def _note(self, station_id: str, channel: str, record: Finished) -> None:
         stream = self._streams[station_id].get(channel)
@@ -125,11 +120,11 @@ class RecordStore:
         return {channel: stream.end_ns for channel, stream in self._streams[station_id].items()}
 
     def streams(self, station_id: str) -> dict[str, Stream]:
-        """What there is of a station: channel -> from when to when. Raises OSError."""
+        """What there is of a station: channel -> from when to when."""
         streams = self._streams[station_id]
         begins = self._begins(station_id)
         return {
-            channel: Stream(begins.get(channel, stream.begin_ns), stream.end_ns, stream.gaps)
+            channel: Stream(begins.get(channel, stream.begin_ns), stream.end_ns, stream.gaps.copy())
             for channel, stream in sorted(streams.items())
         }
 
@@ -147,11 +142,11 @@ class RecordStore:
 
     def sync(self) -> None:
         """Onto the disk: for a thread, since an SD card may take its time."""
-        for station_id, ring in self.rings.items():
+        for station_id, ring in list(self.rings.items()):
             try:
                 ring.sync()
             except OSError as error:
-                self._fail(station_id, error)
+                self._fail(station_id, ring, error)
 
     def close(self) -> None:
         self.sync()

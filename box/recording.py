@@ -53,7 +53,10 @@ class Recording:
         packed = self.archive.tails() if self.archive is not None else {}
         if self.store is not None:
             if self.archive is not None:
-                reconcile(self.store, self.archive, packed)
+                try:
+                    reconcile(self.store, self.archive, packed)
+                except OSError as error:
+                    self.archive.refuse(f"{error.filename or self.archive.root}: {error.strerror}")
             for station_id in self.store.rings:
                 packed |= self.store.tails(station_id)
         self._packer.resume(packed)

@@ -191,6 +191,8 @@ class SeedLinkServer:
             transport.abort()
         finally:
             transport.close()
+            # What it has not taken by then, it will not take.
+            asyncio.get_running_loop().call_later(self._config.idle_s, transport.abort)
 
     async def _serve(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         """Until either side has had enough. Raises OSError, TimeoutError."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -166,7 +167,7 @@ class RecordRing:
 
     def read(self, after: int, count: int) -> tuple[list[tuple[int, Finished]], int]:
         """Up to `count` places behind a sequence number: the records that are whole, with their
-        numbers, and the number up to which it has looked. Raises OSError."""
+        numbers, and the number up to which it has looked."""
         newest = self.newest
         after = max(after, self.oldest - 1)
         until = min(after + count, newest)
@@ -179,15 +180,26 @@ class RecordRing:
         while seq <= until:
             place = seq % self._slots
             count = min(until + 1 - seq, self._slots - place)
-            content = os.pread(self._fd, count * SLOT, PAGE + place * SLOT)
-            for at in range(0, len(content) - SLOT + 1, SLOT):
-                crc, used, number, position, start_ns, end_ns = _SLOT.unpack_from(content, at)
-                if number == seq and crc32(content[at + 4 : at + SLOT]) == crc:
-                    raw = content[at + _SLOT.size : at + SLOT]
-                    found.append((seq, Finished(raw, start_ns, end_ns, position, used)))
+            for at, content in self._contents(place, count):
+                record = _unpack(content, at, seq)
+                if record is not None:
+                    found.append((seq, record))
                 seq += 1
-            seq += count - len(content) // SLOT  # of a file that somebody has cut off
         return found
+
+    def _contents(self, place: int, count: int) -> Iterator[tuple[int, bytes]]:
+        """So many slots, each as its place in some bytes; of a bad sector one by one."""
+        content = self._pread(place, count)
+        if count == 1 or len(content) == count * SLOT:
+            yield from ((at * SLOT, content) for at in range(count))
+        else:
+            yield from ((0, self._pread(place + at, 1)) for at in range(count))
+
+    def _pread(self, place: int, count: int) -> bytes:
+        try:
+            return os.pread(self._fd, count * SLOT, PAGE + place * SLOT)
+        except OSError:
+            return b""
 
     def sync(self) -> None:
         """Onto the disk with it. May take a second on an SD card: call it from a thread."""
@@ -195,6 +207,18 @@ class RecordRing:
 
     def close(self) -> None:
         os.close(self._fd)
+        self._fd = -1  # whoever comes late, from another thread, meets no other file
+
+
+def _unpack(content: bytes, at: int, seq: int) -> Finished | None:
+    """The record in a slot, if it is whole and has this number."""
+    if len(content) < at + SLOT:
+        return None
+    crc, used, number, position, start_ns, end_ns = _SLOT.unpack_from(content, at)
+    if number != seq or crc32(memoryview(content)[at + 4 : at + SLOT]) != crc:
+        return None
+    raw = content[at + _SLOT.size : at + SLOT]
+    return Finished(raw, start_ns, end_ns, position, used)
 
 
 def _header(raw: bytes) -> tuple[int, int, int, bytes] | None:

@@ -261,7 +261,7 @@ def test_records_that_a_full_disk_has_kept_from_the_archive_come_to_it_later(
 ) -> None:
     packets = [packet(i, channel) for i in range(60) for channel in CHANNELS]
     with monkeypatch.context() as disk:
-        disk.setattr(Archive, "append", lambda self, *a: self._refuse("No space left on device"))
+        disk.setattr(Archive, "append", lambda self, *a: self.refuse("No space left on device"))
         life = Life(tmp_path)
         life.live(packets[:90])
         assert life.recording.counters["archive errors"] > 0
@@ -271,6 +271,29 @@ def test_records_that_a_full_disk_has_kept_from_the_archive_come_to_it_later(
     life.live(packets[90:])
     life.end(orderly=True)
     assert sorted(samples(archived(tmp_path))) == sorted(wanted(packets))
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_an_archive_that_cannot_be_read_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = [packet(i, channel) for i in range(60) for channel in CHANNELS]
+    life = Life(tmp_path)
+    life.live(packets[:90])
+    life.end()
+    opened = Path.open
+
+    def refusing(path: Path, mode: str = "r", *a: object, **k: object) -> object:
+        if mode == "rb" and ".HHZ.D." in path.name:
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, mode, *a, **k)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    life = Life(tmp_path)
+    life.recording.start([life.journal])
+    assert "Input/output error" in life.recording.problems[0]
+    life.end()
+    monkeypatch.undo()
 
 
 def test_a_record_is_finished_as_soon_as_it_is_full(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from random import Random
 
@@ -40,7 +41,7 @@ def content(ring: RecordRing, after: int = 0) -> list[tuple[int, Finished]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(16, 40), st.integers(1, 1 << 40))
 def test_what_was_appended_is_there_by_its_number_over_any_restarts(
     tmp_path_factory: pytest.TempPathFactory, runs: list[int], slots: int, first: int
@@ -119,6 +120,48 @@ def test_a_bad_sector_costs_the_records_in_it(tmp_path: Path) -> None:
     assert [seq for seq, _ in content(ring)] == [1, 2, 3, 6, 7, 8, 9, 10]
 
 
+def test_what_the_disk_refuses_to_read_costs_the_records_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = open_ring(tmp_path / "records")
+    for number in range(10):
+        ring.append(record(number))
+    bad = PAGE + 4 * SLOT + 100
+    pread = os.pread
+
+    def refusing(fd: int, count: int, at: int) -> bytes:
+        if at <= bad < at + count:
+            raise OSError(5, "Input/output error")
+        return pread(fd, count, at)
+
+    monkeypatch.setattr(os, "pread", refusing)
+    assert content(ring) == [(n, record(n - 1)) for n in range(1, 11) if n != 4]
+    ring.close()
+    again = open_ring(tmp_path / "records")
+    assert again.newest == 10
+
+
+def test_whoever_reads_while_another_writes_gets_whole_records(tmp_path: Path) -> None:
+    """The oldest ones are being written over."""
+    known = {seq: record(seq - 1) for seq in range(1, 2001)}
+    ring = open_ring(tmp_path / "records", 400)
+
+    def write() -> None:
+        for seq in known:
+            ring.append(known[seq])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    after, seen = 0, 0
+    while writer.is_alive() or after < ring.newest:
+        found, after = ring.read(after, 70)
+        assert all(known[seq] == kept for seq, kept in found)
+        seen += len(found)
+    writer.join()
+    assert seen > 0
+    assert content(ring) == list(known.items())[-400:]
+
+
 def test_a_file_with_an_unreadable_header_is_set_aside_and_counting_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "records"
     ring = open_ring(path, first=1000)
@@ -177,6 +220,7 @@ def test_a_large_ring_opens_by_reading_one_block(
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_records import open_ring, record
