@@ -90,6 +90,7 @@ class ChannelFeed:
         self._cursor_ns: int | None = None  # time of the next raw sample to condition
         self._next = 0  # its index on the trace's grid
         self._flagged: deque[Flagged] = deque(maxlen=1000)
+        self._shifts: deque[tuple[int, int]] = deque(maxlen=100)
         self.clock = ClockLog()
 
     @classmethod
@@ -152,6 +153,10 @@ class ChannelFeed:
                 flags |= stretch.flags
         return flags
 
+    def shifts_at(self, time_ns: int) -> bool:
+        """Whether the channel's level was shifting then: see box/quality.py."""
+        return any(start_ns <= time_ns < end_ns for start_ns, end_ns in self._shifts)
+
     def pump(self, trace: ConditionedTrace) -> None:
         """Condition what has become contiguous, into the trace."""
         if self._cursor_ns is None:
@@ -197,9 +202,11 @@ class ChannelFeed:
         self._observe(start_ns, found)
         if found.clipped:
             flags |= Flag.CLIPPED
+        end_ns = start_ns + samples_to_ns(len(samples), self.ring.rate)
         if flags:
-            end_ns = start_ns + samples_to_ns(len(samples), self.ring.rate)
             self._flagged.append(Flagged(start_ns, end_ns, flags))
+        if found.shifted:
+            self._shifts.append((end_ns - found.shifted * NS, end_ns))
         if found.end == len(samples) and not found.spikes:  # as nearly always
             self._condition(trace, samples)
             return

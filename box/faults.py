@@ -12,7 +12,7 @@ A fault file is a YAML list; each entry names what, when and (optionally) where:
     - {fault: stuck,     from: …, to: …}
     - {fault: spike,     from: …, to: …, by_counts: 50000, every_s: 10}
     - {fault: calibrate, from: …, to: …, by_counts: 20000, every_s: 4}
-    - {fault: recentre,  from: …, to: …, by_counts: 300000, decay_s: 20}
+    - {fault: recentre,  from: …, to: …, by_counts: 300000, rise_s: 0.5}
 
 The last six change the samples between the two times, the others packets that begin between them.
 """
@@ -61,6 +61,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
     at_counts: Annotated[int, Meta(ge=0, lt=2**31)] = 2**23 - 1  # clip: the converter's limit
     by_counts: Annotated[int, Meta(gt=-(2**31), lt=2**31)] = 100_000  # spike, calibrate, recentre
     every_s: Annotated[float, Meta(gt=0, le=1e9)] = 10.0  # spike; calibrate: period of the pulses
+    rise_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.5  # recentre
     decay_s: Annotated[float, Meta(gt=0, le=1e9)] = 20.0  # recentre
     flagged: bool = True  # clip, calibrate: the source says so
 
@@ -104,8 +105,12 @@ def _calibrate(fault: Fault, counts: Counts, times: Times) -> Counts:
 
 
 def _recentre(fault: Fault, counts: Counts, times: Times) -> Counts:
-    level: Counts = np.round(fault.by_counts * np.exp(-times / fault.decay_s)).astype(np.int64)
-    return counts + level
+    """Off like half a cosine, and slowly back."""
+    since = times - fault.rise_s
+    rise = (1 + np.cos(np.pi * np.clip(since / max(fault.rise_s, 1e-9), -1, 0))) / 2
+    level = fault.by_counts * rise * np.exp(-np.maximum(since, 0) / fault.decay_s)
+    moved: Counts = counts + np.round(level).astype(np.int64)
+    return moved
 
 
 _CHANGES: dict[str, Callable[[Fault, Counts, Times], Counts]] = {

@@ -7,18 +7,21 @@ Each second of a channel's contiguous raw samples (a block) is looked at before 
 - **Calibration**, by the source's flag: not real.
 - **Spikes**: one or two samples far off, and all calm before and behind. They are bridged for the
   filters' sake, and not real. From `spikes_per_minute` on, nothing of the channel is.
-- **Steps** (mass recentring, calibration pulses that nobody flags): the level jumps, calm before
-  and behind. The filters begin afresh there, as behind a hole.
+- **Steps** (calibration pulses that nobody flags): the level jumps, calm before and behind. The
+  filters begin afresh there, as behind a hole.
+- **Shifts** (mass recentring): a second's mean is `FAR` times further off than the seconds before
+  ever were from each other, and the second is calm. That is known when it is over: what was picked
+  in it is not told, or retracted.
 - **Clipping**: the source's flag, samples at `full_scale_counts`, or flat tops at one level. Picks
   on it say so: their amplitude is a lower bound.
 - **Offset** beyond `offset_fraction` of `full_scale_counts`: told in health.
 
 What is not real is to the picker as a component that is missing: it judges the others, picks
 nothing within half a second of where a component begins or ceases to be real, and says NEAR_GAP of
-picks within three seconds. So a fault costs what a hole of its length does. To mark the picks, or
-to suppress them, would not do: a spike or a step that goes through the filters is taken for an
-arrival, and a large one hides earthquakes for the half minute that it is in the window
-(tests/box/test_quality.py shows both).
+picks within three seconds. So a fault costs what a hole of its length does, and picks beyond it
+hardly change. Spikes and steps that went through the filters would be told as provisional P, and
+retracted when the vote is in; a channel that comes back from the dead, as a P that stays
+(tests/box/test_quality.py).
 
 Everything follows from the samples and from what `memory` returns, so that a box that was killed
 tells what it would have told.
@@ -26,6 +29,7 @@ tells what it would have told.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -33,12 +37,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from box.config import QualityConfig
-from box.glitches import UNDECIDED, Values, find_glitches, flat_tops
+from box.glitches import LEAST, UNDECIDED, Values, find_glitches, flat_tops
 from ringbuffer.segment import Flag
 
 MINUTE = 60  # blocks
 TAIL = 2 * UNDECIDED  # samples of the block before that are looked at once more
 SUSPECT = 8.0  # times the mean difference of neighbours: below it the largest is no glitch
+BEFORE, DURING = 12, 4  # blocks before a shift, and those that it may take
+FAR = 10.0
 MOST_SPIKES = 6  # samples of one block; of what has more, nothing is left
 TOP_RMS = 100.0  # counts, below which there are no flat tops
 
@@ -53,6 +59,7 @@ class Findings:
     spikes: indices of samples that are not real all the same
     clipped: number of samples, at least
     steps: heights in counts
+    shifted: blocks, counted back from this one, in which nothing that was picked is to be believed
     """
 
     samples: NDArray[np.int32]
@@ -63,6 +70,7 @@ class Findings:
     fresh: int | None = None
     spikes: list[int] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
+    shifted: int = 0
     dead: bool = False
     calibration: bool = False
     spiking: bool = False
@@ -81,6 +89,7 @@ class Detector:
         self._config = config
         self._limit = config.full_scale_counts
         self._stuck = None if config.stuck_s is None else round(config.stuck_s * rate)
+        self._second = math.floor(rate)
         self._ones: Values = np.empty(0)
         self._tail: Values = np.empty(0)
         self._flat = 0  # samples since the channel was last alive
@@ -89,28 +98,32 @@ class Detector:
         self._out = False  # the newest sample was not real
         self._spiking = False
         self._block = 0
+        self._means: list[float] = []  # of the newest blocks, without a break between them
         self._spiked: list[int] = []  # of each spike of the last minute, its block
 
     def memory(self) -> list[float]:
         """What is kept of the past."""
         states = (self._flat, self._lively, self._dead, self._out, self._spiking, self._block)
-        counts = [*states, len(self._spiked), *self._spiked]
+        counts = [*states, len(self._spiked), *self._spiked, len(self._means), *self._means]
         return [float(x) for x in (*counts, *self._tail)]
 
     def remember(self, memory: list[float]) -> None:
         """Go on where another was. Raises ValueError for what is not a memory."""
-        if len(memory) < 7:
+        if len(memory) < 8:
             raise ValueError("quality: the memory of others")
         numbers = [int(x) for x in memory[:7]]
         self._flat, self._lively = numbers[:2]
         self._dead, self._out, self._spiking = map(bool, numbers[2:5])
         self._block, count = numbers[5:]
         self._spiked = [int(x) for x in memory[7 : 7 + count]]
-        self._tail = np.array(memory[7 + count :], np.float64)
+        means = 8 + count
+        self._means = memory[means : means + int(memory[means - 1])]
+        self._tail = np.array(memory[means + len(self._means) :], np.float64)
 
     def restart(self) -> None:
         """What comes is not connected with what was."""
         self._tail = np.empty(0)
+        self._means = []
 
     def inspect(self, samples: NDArray[np.int32], flags: Flag) -> Findings:
         """Look at the next samples, shape (n > 0,)."""
@@ -140,6 +153,7 @@ class Detector:
         else:
             self._tail = new[-TAIL:]
         self._conclude(shown)
+        self._look_for_shift(shown)
         return shown
 
     def _clipped(self, new: Values, change: Values, variance: float, flags: Flag) -> int:
@@ -158,6 +172,8 @@ class Detector:
             self._lively = min(self._lively + 1, MINUTE)
             return
         self._flat += len(shown.samples)
+        if self._flat < self._second:  # what a hole has left of a second
+            return
         self._lively = max(self._lively - 1, 0)
         if self._stuck is not None:
             self._dead |= self._flat >= self._stuck or self._lively >= MINUTE // 2
@@ -182,6 +198,25 @@ class Detector:
             shown.spikes = [at for at in found.spikes if at >= 0]
             self._spiked += [self._block] * len(found.spikes)
         shown.steps = [height for _, height in found.steps]
+
+    def _look_for_shift(self, shown: Findings) -> None:
+        if shown.end < len(shown.samples):
+            self._means = []
+            return
+        means = self._means
+        means.append(shown.mean)
+        if len(means) <= BEFORE + DURING:
+            return
+        del means[0]
+        height = shown.mean - means[0]
+        if abs(height) < FAR or height**2 < (2 * FAR) ** 2 * shown.variance:  # as nearly always
+            return
+        low, high = min(means[:BEFORE]), max(means[:BEFORE])
+        height = shown.mean - (low + high) / 2
+        if abs(height) >= FAR * max(high - low, 2 * shown.variance**0.5, LEAST / FAR):
+            shown.shifted = DURING + 1
+            shown.steps.append(height)
+            self._means = []
 
     def _conclude(self, shown: Findings) -> None:
         """Which of the samples are real."""

@@ -73,6 +73,7 @@ class Counters:
     retracted: int = 0
     restarts: int = 0  # time steps and long holes, each of which starts the votes afresh
     time_steps: int = 0  # those of them
+    inhibited: int = 0  # onsets that were a shifting level's, told or not
     ignored: int = 0  # segments of channels that are not picked on
 
     def as_dict(self) -> dict[str, int]:
@@ -289,9 +290,24 @@ class Stretch:
         self._vote.add(self.judged // STRIDE - 1, probabilities)
         told: list[Pick | Event] = []
         for tracker in self._trackers:
-            told += self._tell(tracker.update())
+            told += self._tell(self._believed(tracker, tracker.update()))
         event = self._pull_trigger()
         return told if event is None else [*told, event]
+
+    def _believed(self, tracker: OnsetTracker, onsets: list[Onset]) -> list[Onset]:
+        """Without those that a shifting level made; of which those already told are retracted."""
+        believed = []
+        for onset in onsets:
+            time_ns = self._trace.time_ns(onset.index)
+            if any(feed.shifts_at(time_ns) for feed in self._feeds.values()):
+                self._setup.counters.inhibited += 1
+                onset.settled, onset.retracted = False, True
+                if onset in tracker.open:
+                    tracker.open.remove(onset)
+                if onset not in self._told:
+                    continue
+            believed.append(onset)
+        return believed
 
     def _judge(self, values: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Probabilities of a window; zero where nothing is real, and where a component begins or

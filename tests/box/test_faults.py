@@ -129,10 +129,11 @@ def test_spikes_come_one_by_one_and_at_their_pace(tmp_path):
 
 
 def test_a_mass_that_is_recentred_comes_back_slowly(tmp_path):
-    text = f"- {{{INSIDE}, fault: recentre, by_counts: 100000, decay_s: 4}}"
+    text = f"- {{{INSIDE}, fault: recentre, by_counts: 100000, rise_s: 0.1, decay_s: 4}}"
     before, after, _ = struck_noise(tmp_path, text)
-    assert (after - before)[350] == 100_000
-    assert (after - before)[750] == pytest.approx(100_000 / np.e, abs=1)
+    assert (after - before)[355] == 50_000
+    assert (after - before)[360] == 100_000
+    assert (after - before)[760] == pytest.approx(100_000 / np.e, abs=1)
 
 
 def test_a_fault_can_be_kept_secret_by_the_source(tmp_path):
