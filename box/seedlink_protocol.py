@@ -141,8 +141,8 @@ class ServerSession:
             del self._buffer[: end.end()]
             if len(line) > LONGEST_LINE:
                 replies += self._too_long()
-            elif line.strip():
-                replies += self._obey(line.decode("ascii", "replace").split())
+            elif words := line.decode("ascii", "replace").split():
+                replies += self._obey(words)
         if not self.closed and len(self._buffer) > LONGEST_LINE:
             replies += self._too_long()
         return bytes(replies)

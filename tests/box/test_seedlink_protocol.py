@@ -146,6 +146,12 @@ def test_lines_may_end_in_any_way_and_come_in_any_pieces(end: str) -> None:
     assert whole.bad == 0
 
 
+def test_a_line_of_nothing_but_separators_is_none() -> None:
+    one = ServerSession(Box())
+    assert one.receive(b"\x1c\r\n \t\r\n\x1f\x0b\n") == b""
+    assert one.bad == 0
+
+
 def test_uni_station_mode_is_that_of_the_first_station_and_begins_at_once() -> None:
     one, replies = session("SELECT HHZ", "DATA 000010")
     assert replies == ["OK", ""]
