@@ -36,6 +36,7 @@ class SystemHealth:
     ) -> None:
         """folders: that are written to. models: name -> SHA-256. engine: that runs them."""
         self.lateness = Lateness()
+        self.trouble = ""  # the newest of what the daemon does beside picking
         self._clock = clock
         self._began_ns = clock.monotonic_ns()
         self._starts = starts
@@ -53,6 +54,7 @@ class SystemHealth:
             starts=self._starts.count,
             unclean=self._starts.unclean,
             last_end=self._starts.last_end,
+            trouble=self.trouble,
             resident_mb=resident_mb(self._proc),
             available_mb=available_mb(self._proc),
             free_mb={str(f): free for f in self._folders if (free := free_mb(f)) is not None},

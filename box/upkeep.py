@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from box.clock import NS
@@ -18,7 +20,10 @@ from box.starts import RUNNING, STOPPED, Starts
 from box.station_box import Box
 from box.stretch import Models
 from box.watchdog import SILENT, Watchdog, keep_watch
+from uplink.outbox import OutboxError
 
+_log = logging.getLogger(__name__)
+PAUSE_S = 10.0  # after a failure of what is done for ever; less than the watchdog's patience
 FIRST_HEALTH_S = 30.0  # after the start, when sources and broker have had their time to connect
 
 
@@ -75,17 +80,21 @@ class Upkeep:
             self._silent_s,
             patient=self._process.starts.last_end.startswith(SILENT),
         )
-        watch = keep_watch(watchdog, self._process.notifier, self._status, self._changed)
-        self._tasks = [
-            asyncio.create_task(watch),
-            asyncio.create_task(self._clock.watch()),
-            asyncio.create_task(measure(self._health.lateness, self._clock)),
-            asyncio.create_task(_repeat(self.report, FIRST_HEALTH_S, self._every_s)),
-        ]
-        cutting = [box.waveforms for box in self._boxes.values() if box.waveforms is not None]
-        self._tasks += [asyncio.create_task(waveforms.run()) for waveforms in cutting]
+        watch = partial(keep_watch, watchdog, self._process.notifier, self._status, self._changed)
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "watchdog": watch,
+            "host clock": self._clock.watch,
+            "lateness": partial(measure, self._health.lateness, self._clock),
+            "health": partial(_repeat, self.report, FIRST_HEALTH_S, self._every_s),
+        }
+        for box in self._boxes.values():
+            if box.waveforms is not None:
+                tasks[f"waveforms of {box.station_id}"] = box.waveforms.run
         if (every_s := self._watermark_every_s) is not None:
-            self._tasks.append(asyncio.create_task(_repeat(self._watermark, every_s, every_s)))
+            tasks["watermarks"] = partial(_repeat, self._watermark, every_s, every_s)
+        self._tasks = [
+            asyncio.create_task(keep_up(name, task, self._troubled)) for name, task in tasks.items()
+        ]
 
     def stopping(self) -> None:
         for task in self._tasks:
@@ -105,6 +114,9 @@ class Upkeep:
         for box in self._boxes.values():
             box.tell_watermark()
 
+    def _troubled(self, trouble: str) -> None:
+        self._health.trouble = trouble
+
     def _changed(self, trouble: str) -> None:
         self._process.starts.note(trouble or RUNNING)
 
@@ -112,7 +124,10 @@ class Upkeep:
         """A line for people who ask the service manager."""
         boxes = self._boxes.values()
         picks = sum(box.pipeline.counters.picks for box in boxes)
-        waiting = sum(box.session.state().waiting for box in boxes)
+        try:
+            waiting = sum(box.session.state().waiting for box in boxes)
+        except OutboxError as error:  # no reason to let the watchdog starve
+            return str(error)
         up = sum(box.session.connection.up for box in boxes)
         until_ns = max((box.pipeline.data_until_ns for box in boxes), default=0)
         until = datetime.fromtimestamp(until_ns // NS, UTC).isoformat()[:19] if until_ns else "–"
@@ -120,6 +135,26 @@ class Upkeep:
             f"{len(boxes)} stations, {up} connected; data until {until}; {picks} picks;"
             f" {waiting} packets waiting"
         )
+
+
+async def keep_up(
+    name: str,
+    what: Callable[[], Awaitable[None]],
+    told: Callable[[str], None],
+    pause_s: float = PAUSE_S,
+) -> None:
+    """Do what is done for ever; where it fails, tell so, and do it again.
+
+    None of this is worth the picking's end, nor should it be missing until somebody notices.
+    """
+    while True:
+        try:
+            await what()
+            return
+        except Exception as error:
+            _log.exception("%s: failed, and begins again", name)
+            told(f"{name}: {str(error) or type(error).__name__}"[:200])
+        await asyncio.sleep(pause_s)
 
 
 async def _repeat(what: Callable[[], None], first_s: float, every_s: float) -> None:

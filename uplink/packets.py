@@ -225,6 +225,7 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True):
     starts: int = 0  # of the daemon, ever
     unclean: int = 0  # ends of it that nobody had asked for
     last_end: str = ""  # how the daemon before this one ended
+    trouble: str = ""  # what failed last of all that is done beside picking, and began again
     resident_mb: float | None = None  # memory of the daemon
     available_mb: float | None = None  # memory that there still is
     free_mb: dict[str, int] = {}  # folder that is written to -> space left
