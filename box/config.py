@@ -207,7 +207,7 @@ class WaveformsConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     at_trigger: bool = False  # whenever the station triggers, from …
     before_s: Annotated[float, Meta(ge=0, le=600)] = 30.0  # … this long before it
     after_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # … to this long after it
-    longest_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0  # of a cut; longer ones are refused
+    longest_s: Annotated[float, Meta(gt=0, le=3600)] = 600.0  # of a cut; longer ones are refused
     most_pending: Annotated[int, Meta(ge=1, le=100)] = 8  # requests that wait for their samples
     bytes_per_s: Annotated[float, Meta(ge=100, le=10_000_000)] = 4000.0
 

@@ -155,7 +155,11 @@ class Waveforms:
         return come or self._clock.monotonic_ns() >= wanted.deadline_ns
 
     async def _answer(self, request: WaveformRequest) -> None:
-        records = await asyncio.to_thread(cut, self._journal, request)
+        try:
+            records = await asyncio.to_thread(cut, self._journal, request)
+        except (OSError, ValueError) as error:
+            self._refuse(request.id, f"cannot be cut: {' '.join(str(error).split())}")
+            return
         if not records:
             self._refuse(request.id, "no samples: they are not in the ring, or never came")
             return

@@ -170,8 +170,10 @@ class Connection:
         serve: Callable[[aiomqtt.Client], Awaitable[None]],
     ) -> bool:
         """One connection; False when it was lost or could not be made."""
+        connecting = None
         try:
-            async with client() as connected:
+            connecting = client()
+            async with connecting as connected:
                 await serve(connected)
                 return True
         except aiomqtt.MqttError as error:
@@ -182,6 +184,10 @@ class Connection:
             return False
         finally:
             self.up = False
+            # Why it ended is known: else asyncio complains that nobody has asked.
+            ended = getattr(connecting, "_disconnected", None)
+            if ended is not None and ended.done() and not ended.cancelled():
+                ended.exception()
 
     def established(self) -> None:
         self.up = True

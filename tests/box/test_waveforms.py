@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -337,6 +337,28 @@ def test_a_trigger_sends_a_cut_by_itself_and_once(
             found = samples(rig.records(f"trigger:{on_ns}"), CHANNELS[0])
             assert found == expected(290_000, 320_000, CHANNELS[0])
             assert rig.waveforms.counters["repeats"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_cannot_be_read_is_told_and_the_next_request_answered(
+    tmp_path: Path, mosquitto: Mosquitto, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    between = Journal.between
+
+    def broken(self: Journal, start_ns: int, end_ns: int) -> Iterator[Segment]:
+        if start_ns == START:
+            raise OSError(5, "Input/output error")
+        return between(self, start_ns, end_ns)
+
+    async def scenario() -> None:
+        async with running(mosquitto.url, tmp_path, journal) as rig:
+            monkeypatch.setattr(Journal, "between", broken)
+            rig.waveforms.take(request(0, 1, "bad"))
+            rig.waveforms.take(request(1, 2, "good"))
+            [refusal] = await rig.answer("bad")
+            assert refusal.reason == "cannot be cut: [Errno 5] Input/output error"
+            assert (await rig.answer("good"))[0].parts == 1
 
     asyncio.run(scenario())
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloud.catalogue import Catalogue
+from cloud.ingest import Ingest
 from uplink.connection import BrokerAddress
 from uplink.outbox import Outbox, Packet
 from uplink.packets import PacketError, Presence, decode_presence, encode_json
@@ -187,13 +189,19 @@ def test_a_late_will_is_contradicted_by_the_box_that_lives(
                 frozen.kill()  # only now does the broker learn of the connection's end
                 await frozen.wait()
                 heard: list[tuple[bool, int]] = []
+                catalogue = Catalogue(":memory:")
+                cloud = Ingest(catalogue)
+                alive: list[int] = []  # as the cloud sees it, after each message
                 async with asyncio.timeout(PATIENCE_S):
                     async for message in listener.messages:
                         presence = decode_presence(bytes(message.payload))
                         heard.append((presence.online, presence.session))
+                        cloud.receive(PRESENCE, bytes(message.payload), 0, retained=message.retain)
+                        alive.append(catalogue.states()[0]["online"])
                         if len(heard) == 3:
                             break
             assert heard == [(True, 100), (False, 50), (True, 100)]
+            assert alive == [1, 1, 1]
             said = await retained_presence(mosquitto.url)
             assert (said.online, said.session, said.latitude) == (True, 100, 35.5)
 
