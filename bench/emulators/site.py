@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class Site:
     def outbox(self) -> list[tuple[str, bytes]]:
         """Topic and payload of what waits; only while the box does not run."""
         path = self.folder / "data" / f"{self.station_id}.outbox.sqlite"
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db:
             rows = db.execute("SELECT topic, payload FROM packet ORDER BY created_ns, seq")
             return rows.fetchall()
 
@@ -119,7 +119,7 @@ class Site:
 
     def catalogue(self, query: str) -> list[Any]:
         path = self.folder / "cloud" / "catalogue.sqlite"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             return db.execute(query).fetchall()
 
     def picks(self) -> Picks:

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 from time import sleep
@@ -114,7 +114,7 @@ def wanted(recordings: Path, simulation: Simulation, models, tmp_path_factory) -
     folder = tmp_path_factory.mktemp("alone")
     config = make_config(folder, recordings, simulation, "mqtt://127.0.0.1:9")
     assert start(config).wait() == 0
-    with sqlite3.connect(folder / "data" / f"{STATION}.outbox.sqlite") as db:
+    with closing(sqlite3.connect(folder / "data" / f"{STATION}.outbox.sqlite")) as db:
         rows = db.execute("SELECT topic, payload FROM packet ORDER BY seq").fetchall()
     found = picks([(topic.rsplit("/", 1)[1], payload) for topic, payload in rows])
     assert found
