@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -164,3 +165,26 @@ def records(segment: Segment) -> list[bytes]:
     record.starttime = segment.start_ns
     record.samprate = float(segment.rate)
     return list(record.generate(segment.samples, "i"))
+
+
+def test_keys_and_configuration_end_up_for_their_daemon_to_read_and_nobody_else(
+    tmp_path: Path,
+) -> None:
+    program = shutil.which("systemd-tmpfiles")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("needs root and Debian's package systemd")
+    etc = tmp_path / "etc"
+    (etc / "diting" / "tls").mkdir(parents=True)
+    (etc / "tmpfiles.d").mkdir()
+    shutil.copy(ROOT / "systemd" / "diting.tmpfiles.conf", etc / "tmpfiles.d" / "diting.conf")
+    (etc / "passwd").write_text("root:x:0:0::/:/x\nditing:x:999:999::/:/x\n")
+    (etc / "group").write_text("root:x:0:\nditing:x:999:\nditing-cloud:x:998:\n")
+    files = [etc / "diting" / "box.yaml", etc / "diting" / "tls" / "box.key"]
+    for file, mode in zip(files, (0o644, 0o600), strict=True):
+        file.touch()
+        file.chmod(mode)
+    subprocess.run([program, f"--root={tmp_path}", "--create", "diting.conf"], check=True)
+    for file in files:
+        status = file.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 999, 0o640)
+    assert files[1].parent.stat().st_mode & 0o777 == 0o750
