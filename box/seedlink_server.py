@@ -176,8 +176,15 @@ class SeedLinkServer:
         connection = _Connection(session, writer, self._clock.now_ns())
         task = asyncio.create_task(self._attend(connection, reader))
         self._clients[task] = connection
-        task.add_done_callback(self._clients.pop)
+        task.add_done_callback(self._forget)
         self.counters["connections"] += 1
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        connection = self._clients.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(
+                "seedlink server: %s", connection.host, exc_info=error
+            )  # a bug, of one's own
 
     async def _attend(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         transport = connection.writer.transport
