@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
 import aiomqtt
 import msgspec
 
+from uplink.certificates import Certificates
 from uplink.connection import BrokerAddress, Connection
 from uplink.outbox import Kind, Outbox, Packet
 from uplink.packets import PacketError, Presence, Uplink, decode_presence, encode_json
@@ -24,6 +26,12 @@ _log = logging.getLogger(__name__)
 MOST_WAITING = 1000  # messages from the broker that wait to be handled; further ones are lost
 EXPIRES_SOON_S = 21 * 86_400.0  # in which an operator can come by
 LAST_SESSION = 2**52  # far beyond any clock: a greater number in a presence is nonsense
+
+
+@lru_cache(maxsize=8)  # looked at once an hour for all stations of a daemon
+def _certificate_problems(certificates: Certificates, now_h: int) -> list[str]:
+    found = certificates.problems((now_h + 1) * 3600.0, EXPIRES_SOON_S)  # one may be new
+    return [f"broker.{line}" for line in found]
 
 
 class Subscription(NamedTuple):
@@ -117,10 +125,9 @@ class Session:
     def problems(self) -> list[str]:
         """What is wrong with the outbox and with certificates, a line each."""
         lines = self._outbox.problems
+        now_h = self._now_ns() // 3_600_000_000_000
         if self._address.tls:
-            certificates = self._address.certificates
-            found = certificates.problems(self._now_ns() / 1e9, EXPIRES_SOON_S)
-            lines = [*lines, *(f"broker.{line}" for line in found)]
+            lines = [*lines, *_certificate_problems(self._address.certificates, now_h)]
         return lines
 
     def answered(self, request: str) -> bool:
