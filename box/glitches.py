@@ -22,7 +22,7 @@ UNDECIDED = max(RISE + CALM, CONSTANT)  # samples by whose sequel a glitch is to
 TOO_MANY = 40  # jumps in a second: that is a signal
 TOP = 3  # equal samples that are a flat top, where there are two of them
 LONG_TOP = 6  # equal samples that are one by themselves
-KINK = 0.01  # of the range: by so much a flat top stands off from the samples beside it
+KINK = 0.02  # of the range: by so much the second samples beside a flat top are off from it
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ def find_glitches(values: Values, begin: int) -> Glitches:
     whose sequel was not known. Spikes are bridged in `values`."""
     found = Glitches()
     change = np.abs(np.diff(values))
-    least = max(LEAST, OUTLIER * float(np.median(change)))
+    moving = change[change > 0]  # a dead stretch says nothing of the noise
+    least = max(LEAST, OUTLIER * float(np.median(moving))) if len(moving) else LEAST
     jumps = np.flatnonzero(change > least)
     if len(jumps) > TOO_MANY:
         return found
@@ -111,15 +112,15 @@ def _step(values: Values, at: int, least: float) -> float:
 
 def flat_tops(values: Values) -> int:
     """Samples, shape (n,), at a converter's limit that nobody has told: runs of equal ones at the
-    highest or the lowest level, which the samples beside them keep well away from."""
-    kink = max(3.0, KINK * float(np.ptp(values)))
+    highest or the lowest level, from which the signal departs abruptly, as from no crest."""
+    kink = max(5.0, KINK * float(np.ptp(values)))
     count = 0
     for level in (values.max(), values.min()):
         at = np.concatenate(([False], values == level, [False]))
         edges = np.flatnonzero(at[1:] != at[:-1]).reshape(-1, 2)
         runs = []
         for first, last in edges.tolist():
-            beside = [values[i] for i in (first - 1, last) if 0 <= i < len(values)]
+            beside = [values[i] for i in (first - 2, last + 1) if 0 <= i < len(values)]
             if beside and all(abs(value - level) >= kink for value in beside):
                 runs.append(last - first)
         tops = [run for run in runs if run >= TOP]
