@@ -165,7 +165,7 @@ class Waveforms:
             return
         self.counters["cuts"] += 1
         self.counters["records"] += len(records)
-        self._send(request.id, encode_answer(request.id, records))
+        self._send(request.id, encode_answer(request.id, records, self._config.bytes_per_s))
 
 
 def cut(journal: Journal, request: WaveformRequest) -> list[bytes]:

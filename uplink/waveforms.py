@@ -17,7 +17,8 @@ from msgspec import Meta
 from uplink.packets import PacketError
 
 RECORD = 512  # bytes
-PART_RECORDS = 8  # 4 kB: on a slow line a pick waits for no more than that
+PART_RECORDS = 8  # 4 kB, at most: a pick that comes meanwhile waits for no more than that
+PART_S = 2.0  # in which a part is through at the rate that is set, or of a single record soon after
 MOST_RECORDS = 31  # in a part, with what is around them within 16 kB
 MOST_REQUEST = 4096  # bytes
 MOST_PARTS = 100_000
@@ -98,12 +99,11 @@ def encode_request(request: WaveformRequest) -> bytes:
     return msgspec.json.encode(request)
 
 
-def encode_answer(id: str, records: Sequence[bytes]) -> list[bytes]:
-    """The parts of an answer. records: of 512 bytes each, at least one."""
-    groups = [
-        b"".join(records[first : first + PART_RECORDS])
-        for first in range(0, len(records), PART_RECORDS)
-    ]
+def encode_answer(id: str, records: Sequence[bytes], bytes_per_s: float = 1e6) -> list[bytes]:
+    """The parts of an answer. records: of 512 bytes each, at least one. bytes_per_s: of the line,
+    which should not be given up for want of an acknowledgement while a part is on its way."""
+    count = max(1, min(PART_RECORDS, int(bytes_per_s * PART_S) // RECORD))
+    groups = [b"".join(records[first : first + count]) for first in range(0, len(records), count)]
     return [
         _encode_part(WaveformPart(id, number, len(groups), group))
         for number, group in enumerate(groups)

@@ -301,6 +301,14 @@ def test_a_part_holds_whole_records_and_a_place_in_the_whole() -> None:
             decode_part(wire._encode_part(part))
 
 
+def test_parts_are_small_where_the_line_is_slow() -> None:
+    records = [bytes(512)] * 20
+    for bytes_per_s, sizes in ((4000, [8, 8, 4]), (600, [2] * 10), (100, [1] * 20)):
+        parts = [decode_part(raw) for raw in wire.encode_answer("a", records, bytes_per_s)]
+        assert [len(part.records) // 512 for part in parts] == sizes
+        assert {part.parts for part in parts} == {len(sizes)}
+
+
 def test_requests_that_wait_are_bounded_and_cut_when_their_samples_have_come(
     tmp_path: Path, mosquitto: Mosquitto, journal: Journal
 ) -> None:
