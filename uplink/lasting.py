@@ -161,10 +161,12 @@ class LastingOutbox(Outbox):
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, order: str = "ASC") -> None:
     """All packets, under their numbers, and the greater one of each counter; up to where the source
     cannot be read."""
-    columns = "seq, kind, topic, payload, created_ns"
+    columns = "seq, kind, topic, payload, created_ns, crc"
     packets = source.execute(f"SELECT {columns} FROM packet NOT INDEXED ORDER BY seq {order}")
     for packet in packets:
-        target.execute(f"INSERT OR REPLACE INTO packet ({columns}) VALUES (?, ?, ?, ?, ?)", packet)
+        target.execute(
+            f"INSERT OR REPLACE INTO packet ({columns}) VALUES (?, ?, ?, ?, ?, ?)", packet
+        )
     target.executemany(
         "INSERT INTO counter VALUES (?, ?) ON CONFLICT DO UPDATE"
         " SET value = max(value, excluded.value)",

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from uplink.salvage import salvage
 
@@ -38,7 +39,8 @@ CREATE TABLE IF NOT EXISTS packet (
     kind INTEGER NOT NULL,
     topic TEXT NOT NULL,
     payload BLOB NOT NULL,
-    created_ns INTEGER NOT NULL
+    created_ns INTEGER NOT NULL,
+    crc INTEGER  -- of all that is above, but for seq
 );
 DROP INDEX IF EXISTS least_important;  -- of an outbox of before there were ages
 CREATE INDEX IF NOT EXISTS importance ON packet (kind DESC, created_ns);
@@ -183,8 +185,9 @@ class Outbox:
                 )
             for p in packets:
                 cursor = self._db.execute(
-                    "INSERT INTO packet (kind, topic, payload, created_ns) VALUES (?, ?, ?, ?)",
-                    (p.kind, p.topic, p.payload, p.created_ns),
+                    "INSERT INTO packet (kind, topic, payload, created_ns, crc)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (p.kind, p.topic, p.payload, p.created_ns, _checksum(p)),
                 )
                 seqs.append(cursor.lastrowid or 0)
                 if p.answers:
@@ -239,10 +242,18 @@ class Outbox:
     def _select(self, where: str, value: int, limit: int) -> list[Packet]:
         with self._transaction():
             rows = self._db.execute(
-                f"SELECT topic, payload, kind, created_ns, seq FROM packet WHERE {where} LIMIT ?",
+                "SELECT crc, topic, payload, kind, created_ns, seq FROM packet"
+                f" WHERE {where} LIMIT ?",
                 (value, limit),
             ).fetchall()
-        return [Packet(topic, data, Kind(kind), ns, seq) for topic, data, kind, ns, seq in rows]
+            found = [
+                (crc, Packet(t, data, Kind(kind), ns, seq)) for crc, t, data, kind, ns, seq in rows
+            ]
+            good = [p for crc, p in found if crc is None or crc == _checksum(p)]
+            if len(good) < len(found):  # a flipped bit would be another pick
+                kept = {p.seq for p in good}
+                self.damaged += self._delete([p.seq for _, p in found if p.seq not in kept])
+        return good
 
     def acknowledge(self, seqs: Iterable[int]) -> None:
         """Forget packets that the broker has taken over. Raises OutboxError."""
@@ -318,6 +329,8 @@ class Outbox:
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             db.executescript(SCHEMA)
+            if "crc" not in {column[1] for column in db.execute("PRAGMA table_info(packet)")}:
+                db.execute("ALTER TABLE packet ADD COLUMN crc INTEGER")  # of an earlier version
             (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 db.execute("REINDEX")
@@ -373,3 +386,8 @@ class Outbox:
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0)
+
+
+def _checksum(packet: Packet) -> int:
+    head = f"{packet.kind:d} {packet.created_ns} {packet.topic} "
+    return crc32(packet.payload, crc32(head.encode()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-_PACKETS = "SELECT seq, kind, topic, payload, created_ns FROM packet ORDER BY seq"
+_PACKETS = "SELECT seq, kind, topic, payload, created_ns, crc FROM packet ORDER BY seq"
 
 
 def salvage(broken: Path, target: sqlite3.Connection) -> int:
@@ -25,7 +25,7 @@ def salvage(broken: Path, target: sqlite3.Connection) -> int:
             source.execute("PRAGMA writable_schema=ON")  # else a file cut short is not read at all
             for order in (_PACKETS, f"{_PACKETS} DESC"):
                 for row in _readable(source, order):
-                    target.execute("INSERT OR IGNORE INTO packet VALUES (?, ?, ?, ?, ?)", row)
+                    target.execute("INSERT OR IGNORE INTO packet VALUES (?, ?, ?, ?, ?, ?)", row)
             for row in _readable(source, "SELECT name, value FROM counter"):
                 if isinstance(row[0], str) and isinstance(row[1], int):
                     target.execute("INSERT OR IGNORE INTO counter VALUES (?, ?)", row)

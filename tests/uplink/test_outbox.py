@@ -370,3 +370,32 @@ def test_the_requests_answered_last_are_known_after_a_restart(tmp_path: Path) ->
     assert known == [False] * 5 + [True] * ANSWERS
     assert not outbox.answered("position")
     assert outbox.position == 3
+
+
+def test_a_flipped_bit_in_a_packet_sends_no_other_packet(tmp_path: Path) -> None:
+    """SQLite has no checksums: what is no damage to its pages is none to it."""
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    for number in range(5):
+        outbox.put([packet(number)])
+    outbox.close()
+    content = path.read_bytes()
+    assert content.count(b"0003") == 1
+    path.write_bytes(content.replace(b"0003", b"0007"))
+    outbox = Outbox(path)
+    assert payloads(outbox) == [0, 1, 2, 4]
+    assert (outbox.damaged, len(outbox)) == (1, 4)
+    assert outbox.problems == [f"outbox: {path}: 1 packets were damaged"]
+    outbox.close()
+
+
+def test_an_outbox_of_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path)
+    outbox.put([packet(1)])
+    outbox._db.execute("ALTER TABLE packet DROP COLUMN crc")
+    outbox.close()
+    outbox = Outbox(path)
+    outbox.put([packet(2)])
+    assert payloads(outbox) == [1, 2]
+    outbox.close()
