@@ -88,15 +88,14 @@ class Dispatcher:
         for flying in (self._live, self._late, self._waveform):
             flying.difference_update(seqs)
 
-    def take(self, urgent: bool = False) -> list[Packet]:
-        """What is to be sent now; urgent: of what is live. Raises OutboxError."""
+    def take(self, ending: bool = False) -> list[Packet]:
+        """What is to be sent now; ending: without beginning a waveform. Raises OutboxError."""
         self.wait_s = None
         since_ns = self._now_ns() - self._live_ns
         chosen, more = self._take_live(since_ns)
-        if not urgent:
-            chosen += self._take_backlog(since_ns)
-            if not more:
-                chosen += self._take_waveform()
+        chosen += self._take_backlog(since_ns)
+        if not (more or ending):
+            chosen += self._take_waveform()
         return chosen
 
     def _take_live(self, since_ns: int) -> tuple[list[Packet], bool]:

@@ -182,8 +182,8 @@ class Session:
             self._check()
 
     async def stop(self, drain_s: float) -> int:
-        """Send what is live, say goodbye, disconnect. Returns the number of packets left behind:
-        what is late or not urgent goes after the next start.
+        """Send what is left, but for waveforms, say goodbye, disconnect. Returns the number of
+        packets left behind.
 
         Takes `drain_s` at most, and a second for the goodbye.
         """
@@ -306,11 +306,11 @@ class Session:
             while True:
                 self._wake.clear()
                 self._settle(flying)
-                for packet in self._dispatcher.take(urgent=self._stopping):
+                for packet in self._dispatcher.take(ending=self._stopping):
                     task = asyncio.create_task(self._deliver(client, packet))
                     task.add_done_callback(lambda _: self._wake.set())
                     flying[task] = packet
-                if self._stopping and not flying:
+                if self._stopping and not flying and self._dispatcher.wait_s is None:
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._dispatcher.wait_s):

@@ -72,6 +72,7 @@ def test_only_the_newest_watermark_goes_and_says_what_still_waits(
                 box.tell_watermark()
                 await until(lambda: len(heard) == 2)
                 assert heard[1] == Watermark(NOW_NS + 160 * S, 499)
+                await session.stop(0)  # the backlog can wait
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
         assert all(p.topic.endswith("/pick") for p in outbox.pending(limit=1000))
