@@ -121,7 +121,8 @@ def flat_tops(values: Values) -> int:
         runs = []
         for first, last in edges.tolist():
             beside = [values[i] for i in (first - 2, last + 1) if 0 <= i < len(values)]
-            if beside and all(abs(value - level) >= kink for value in beside):
+            drops_out = last - first >= CONSTANT and (first == 0 or last == len(values))
+            if not drops_out and all(abs(value - level) >= kink for value in beside):
                 runs.append(last - first)
         tops = [run for run in runs if run >= TOP]
         if len(tops) >= 2 or any(run >= LONG_TOP for run in tops):

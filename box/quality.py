@@ -147,8 +147,10 @@ class Detector:
         shown.calibration = Flag.CALIBRATION in flags
         self._block += 1
         self._look_for_life(shown)
+        if shown.calibration:
+            self._tail = np.empty(0)
         # What stands out cannot be a glitch unless it stands out from the mean.
-        if n * largest > SUSPECT * (total - 2 * largest) and largest > 0:
+        elif n * largest > SUSPECT * (total - 2 * largest) and largest > 0:
             self._look_for_glitches(shown, new)
         else:
             self._tail = new[-TAIL:]
