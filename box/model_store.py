@@ -35,7 +35,7 @@ async def get_models(
         except PartsError as error:
             return [f"models.{field}: {error}"]
         except OSError as error:
-            return [f"models.{field}: {error.filename}: {error.strerror}"]
+            return [f"models.{field}: {error.filename or folder}: {error.strerror}"]
     paths = {field: model_path(folder, wanted) for field, wanted in models.items()}
     return [f"models.{line}" for line in await try_apart(paths)] if paths else []
 
@@ -91,8 +91,9 @@ async def try_apart(paths: Mapping[ModelField, Path]) -> list[str]:
 def tidy(folder: Path, in_use: Iterable[ModelFile]) -> None:
     """Delete models but for those in use and the `SPARE` newest others."""
     needed = {model_path(folder, model) for model in in_use}
-    found = [path for path in (folder / "models").glob("*.tflite") if path not in needed]
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found[SPARE:]:
-        card_path(path).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # what cannot be deleted now is deleted another time
+        found = [path for path in (folder / "models").glob("*.tflite") if path not in needed]
+        found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in found[SPARE:]:
+            card_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

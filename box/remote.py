@@ -205,7 +205,8 @@ class Remote:
         self.memory.good = self.memory.trial = self.memory.pending = None
         problems = ["reset at the box"]
         self._decide(self.memory.answered, "reverted", problems, was.version if was else None)
-        marker.unlink(missing_ok=True)
+        with suppress(OSError):
+            marker.unlink()
         return was is not None
 
     def models_in_use(self) -> list[ModelFile]:
