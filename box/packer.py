@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from queue import Empty, Full, Queue
 from typing import NamedTuple, Protocol
 
@@ -39,6 +40,7 @@ _CALIBRATION, _TIME_QUESTIONABLE, _CLOCK_LOCKED = 1, 2, 4  # record flags, as li
 _CLIPPED = '{"FDSN":{"Flags":{"DigitizerClipping":true}}}'
 
 Spans = list[tuple[int, int]]  # start, end (ns); ascending
+_rate = lru_cache(maxsize=64)(exact_rate)
 
 
 class Sink(Protocol):
@@ -111,7 +113,7 @@ class Packer:
         for name, records in packed.items():
             channel = self._channels.setdefault(name, _Channel())
             for record in records:
-                rate = exact_rate(MS3Record.parse(record.raw).samprate_raw)
+                rate = _rate(MS3Record.parse(record.raw).samprate_raw)
                 _cover(channel.spans, record.start_ns, record.end_ns, rate)
                 channel.last = record
                 channel.end_ns = max(channel.end_ns, record.end_ns)
