@@ -145,7 +145,7 @@ def kill_box(
         for number in range(count):
             # So fast that there is something left for the last kill.
             left_s = (end_ns - done_ns) / NS
-            speed = max(0.2, 0.8 * left_s / (count - number) / useful_s)
+            speed = max(0.2, 0.7 * left_s / (count - number) / useful_s)
             began = time.monotonic()
             box = here.start_box(speed)
             kill_at = began + rng.uniform(0.0, 2.0 * start_up_s)
