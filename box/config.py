@@ -174,7 +174,8 @@ class QualityConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     # So long; null for a converter coarser than the noise, which is flat in quiet hours.
     stuck_s: Seconds | None = 10.0
     spikes_per_minute: Annotated[int, Meta(ge=1)] = 12
-    # Picks, told anew, of a station that shouts.
+    # New picks, beyond which a station shouts: more than three and two times what the busiest
+    # does in a dense aftershock sequence (tests/box/test_quarantine.py).
     picks_per_minute: Annotated[int, Meta(ge=1)] = 60
     picks_per_hour: Annotated[int, Meta(ge=1)] = 1500
     quarantine_s: Annotated[float, Meta(ge=60)] = 600.0  # below both, until it is let out

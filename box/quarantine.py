@@ -57,9 +57,9 @@ class Quarantine:
 
     def advance(self, now_ns: int) -> None:
         """Data time has come so far."""
-        if self._counts and min(self._counts) <= now_ns // MINUTE_NS - HOUR:
-            minute = now_ns // MINUTE_NS
-            # A clock that was set back has left minutes of the future, which count no longer.
+        minute = now_ns // MINUTE_NS
+        if self._counts and not minute - HOUR < min(self._counts) <= max(self._counts) <= minute:
+            # What is older, or, where a clock was set back, of the future.
             self._counts = {m: n for m, n in self._counts.items() if minute - HOUR < m <= minute}
         if self.active:
             self._judge(now_ns)
@@ -69,12 +69,12 @@ class Quarantine:
     def _judge(self, now_ns: int) -> None:
         last, total = self._counts.get(now_ns // MINUTE_NS, 0), sum(self._counts.values())
         for count, most, span in (
-            (last, self._config.picks_per_minute, "minute"),
-            (total, self._config.picks_per_hour, "hour"),
+            (last, self._config.picks_per_minute, "a minute"),
+            (total, self._config.picks_per_hour, "an hour"),
         ):
             if count > most:
                 self._over_ns = now_ns
                 if not self.active:
                     self.since_ns = now_ns
-                    self.reason = f"{count} picks in a {span}, more than {most}"
+                    self.reason = f"{count} picks in {span}, more than {most}"
                 return
