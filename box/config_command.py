@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from box.broker_arguments import add_broker_arguments
 from box.cli import OK, UsageError
 from box.clock import SystemClock
 from box.config import BoxConfig
@@ -38,13 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument(
         "file", type=Path, metavar="CHANGES.yaml", help="what is to differ from their own files"
     )
-    push.add_argument("--broker", required=True, metavar="URL", help="mqtt[s]://[user:pass@]host")
-    for name, what in (
-        ("ca", "authorities to trust"),
-        ("cert", "own certificate"),
-        ("key", "its key"),
-    ):
-        push.add_argument(f"--{name}-file", metavar="FILE", help=f"of the broker: {what}; PEM")
+    add_broker_arguments(push)
     push.add_argument("--key", type=Path, metavar="KEYFILE", help="sign with this (see keygen)")
     push.add_argument(
         "--model",

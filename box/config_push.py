@@ -15,11 +15,12 @@ import aiomqtt
 import msgspec
 
 from box.assembly import BUILT_IN
+from box.broker_arguments import broker_config
 from box.cli import BAD_ANSWER, OK, UsageError
 from models.card import card_path
 from models.interpreter import ModelError
 from uplink.configuration import ConfigError, convert, read_yaml
-from uplink.connection import BrokerConfig, UplinkError
+from uplink.connection import UplinkError
 from uplink.parts import cut
 from uplink.remote import (
     MOST_BYTES,
@@ -78,17 +79,6 @@ def _field_of(path: Path) -> ModelField:
     raise ModelError(problems[0])
 
 
-def _broker(args: argparse.Namespace) -> BrokerConfig:
-    fields = {"url": args.broker}
-    for name in ("ca_file", "cert_file", "key_file"):
-        if (value := getattr(args, name)) is not None:
-            fields[name] = value
-    try:
-        return convert(fields, BrokerConfig)
-    except ConfigError as error:
-        raise ConfigError([f"--broker: {problem}" for problem in error.problems]) from None
-
-
 class Operator:
     """Who pushes one set of changes to several boxes at once."""
 
@@ -99,7 +89,7 @@ class Operator:
         key: str | None,
         models: dict[ModelField, Path],
     ) -> None:
-        self._broker = _broker(args)
+        self._broker = broker_config(args)
         self._address = self._broker.address()
         self._changes, self._key, self._models = changes, key, models
         self._own_models, self._trial_s = args.own_models, args.trial
