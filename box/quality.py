@@ -104,8 +104,10 @@ class Detector:
     def memory(self) -> list[float]:
         """What is kept of the past."""
         states = (self._flat, self._lively, self._dead, self._out, self._spiking, self._block)
-        counts = [*states, len(self._spiked), *self._spiked, len(self._means), *self._means]
-        return [float(x) for x in (*counts, *self._tail)]
+        spiked, means = self._spiked, self._means
+        numbers = (*states, len(spiked), *spiked, len(means))
+        # Whole numbers need less space.
+        return [*map(int, numbers), *means, *(int(x) for x in self._tail)]
 
     def remember(self, memory: list[float]) -> None:
         """Go on where another was. Raises ValueError for what is not a memory."""
