@@ -77,6 +77,7 @@ class Remote:
         """The process begins. A trial during which the last one ended, other than in order, has
         failed."""
         self.memory.pending = None  # the broker has it, and will tell it again
+        self.reset_wanted()  # by somebody whose box does not come up, perhaps
         if self.memory.trial is not None and not self.memory.stopped:
             self.revert(["the box ended during the trial"])
 

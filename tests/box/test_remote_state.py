@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from box.remote import STATE, Remote, model_path, read_memory
+from box.remote import RESET, STATE, Remote, model_path, read_memory
 from uplink.configuration import ConfigError
 from uplink.remote import Desired, ModelFile, seal
 
@@ -163,6 +163,19 @@ def test_a_replay_that_was_refused_does_not_make_the_document_in_force_old(tmp_p
     report = remote.report(remote.effective())
     assert (report.state, report.version, report.newest) == ("refused", 7, 7)
     assert report.problems == ["version: 5 is not above 7, the newest so far"]
+
+
+def test_a_box_that_does_not_come_up_any_more_can_be_reset(tmp_path: Path) -> None:
+    remote = box(tmp_path)
+    put_on_trial(remote, 1, changes={"reorder_s": 1})
+    remote.accept()
+    (tmp_path / RESET).touch()
+    remote = box(tmp_path)
+    assert (remote.in_force, (tmp_path / RESET).exists()) == (None, False)
+    assert remote.memory.refusal is not None
+    assert remote.memory.refusal.problems == ["reset at the box"]
+    assert hear(remote, 1, changes={"reorder_s": 1}) is None  # the broker still has it
+    assert hear(remote, 2, changes={"reorder_s": 1}) is not None
 
 
 def test_what_is_reported_names_models_and_no_secret(tmp_path: Path) -> None:
