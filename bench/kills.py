@@ -206,7 +206,7 @@ def kill_broker(
         here.start_cloud()
         here.settings["health_every_s"] = 10
         begin_ns, end_ns = times_of(recording)
-        box = here.start_box((end_ns - begin_ns) / NS / (3.0 * count))
+        box = here.start_box((end_ns - begin_ns) / NS / (4.5 * count))
         kills = early = 0
         down_s = 0.0
         for _ in range(count):
