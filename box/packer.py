@@ -240,6 +240,13 @@ class Packer:
                 sink.append(name, records)
 
 
+def span(raw: bytes) -> tuple[int, int]:
+    """Start and end (ns) of a record's samples; the end is one interval behind the last of them."""
+    header = MS3Record.parse(raw)
+    length_ns = samples_to_ns(header.samplecnt, _rate(header.samprate_raw))
+    return header.starttime, header.starttime + length_ns
+
+
 def encode(segment: Segment) -> list[bytes]:
     """A segment as miniSEED 2 records of 512 bytes, Steim-2, or plain where that cannot hold it.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+from pymseed import MS3Record
+
 from box.archive import Archive
 from box.clock import Clock
 from box.config import BoxConfig
 from box.journal import Journal
-from box.packer import DAY_NS, Packer
+from box.packer import DAY_NS, Packer, span
 from box.record_store import RECENT, RecordStore
 from box.seedlink_server import SeedLinkServer
 from ringbuffer.records import Finished
@@ -58,7 +61,9 @@ class Recording:
                 except OSError as error:
                     self.archive.refuse(f"{error.filename or self.archive.root}: {error.strerror}")
             for station_id in self.store.rings:
-                packed |= self.store.tails(station_id)
+                for channel, records in self.store.tails(station_id).items():
+                    if _reaches(records) >= _reaches(packed.get(channel, [])):
+                        packed[channel] = records
         self._packer.resume(packed)
         for journal in journals:
             self._packer.catch_up(journal.packets())
@@ -111,34 +116,51 @@ def reconcile(store: RecordStore, archive: Archive, tails: dict[str, list[Finish
     """Give each of the two the newest records that only the other has.
 
     Both are written one after the other, and a kill can come in between; a power cut takes from
-    each what it likes; a full disk leaves the archive behind. tails: the archive's
+    each what it likes; a full disk leaves the archive behind. What each has packed on its own,
+    while the other was switched off, stays as it is: no sample comes twice. tails: the archive's.
+
+    Raises OSError.
     """
     for station_id in store.rings:
+        held = store.tails(station_id)
         recent = store.recent(station_id)
-        held: dict[str, set[bytes]] = {}
-        for record in recent:
-            held.setdefault(record.channel, set()).add(record.raw)
         for channel, records in tails.items():
             if channel.startswith(f"{station_id}."):
-                _give_what_follows(store, channel, records, held.get(channel, set()))
-        archived: dict[tuple[str, int], set[bytes]] = {}
+                kept = _Kept([record.raw for record in held.get(channel, [])])
+                common = [i for i, record in enumerate(records) if record.raw in kept.raws]
+                behind = records[common[-1] + 1 :] if common else records
+                if missing := [record for record in behind if kept.lacks(record)]:
+                    store.append(channel, missing)
+        days: dict[tuple[str, int], _Kept] = {}
         for record in recent:
             day = record.channel, record.start_ns // DAY_NS
-            if day not in archived:
-                archived[day] = set(
-                    archive.last_of_day(record.channel, record.start_ns, 2 * RECENT)
-                )
-            if record.raw not in archived[day]:
+            if day not in days:
+                start_ns = record.start_ns
+                days[day] = _Kept(archive.last_of_day(record.channel, start_ns, 2 * RECENT))
+            if days[day].lacks(record):
                 archive.append(record.channel, [record])
 
 
-def _give_what_follows(
-    store: RecordStore, channel: str, records: list[Finished], held: set[bytes]
-) -> None:
-    """To the ring: what lies in the archive behind the last record that both have, or all where the
-    ring has nothing of the channel."""
-    common = [i for i, record in enumerate(records) if record.raw in held]
-    if common or not held:
-        missing = records[common[-1] + 1 :] if common else records
-        if missing:
-            store.append(channel, missing)
+def _reaches(records: list[Finished]) -> int:
+    return max((record.end_ns for record in records), default=0)
+
+
+class _Kept:
+    """Records of a channel that are there."""
+
+    def __init__(self, raws: list[bytes]) -> None:
+        self.raws = frozenset(raws)
+        self._spans: list[tuple[int, int]] | None = None  # start, end (ns); ascending
+
+    def lacks(self, record: Finished) -> bool:
+        """Is neither a record there, nor another one with samples of its time?"""
+        if record.raw in self.raws:
+            return False
+        if self._spans is None:
+            self._spans = sorted(map(span, self.raws))
+        at = bisect(self._spans, (record.start_ns, record.end_ns))
+        half_ns = (record.end_ns - record.start_ns) // (2 * MS3Record.parse(record.raw).samplecnt)
+        return not any(
+            begin_ns + half_ns < record.end_ns and record.start_ns + half_ns < end_ns
+            for begin_ns, end_ns in self._spans[max(0, at - 1) : at + 1]
+        )

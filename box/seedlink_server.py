@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
@@ -141,7 +142,8 @@ class SeedLinkServer:
         try:
             server = await asyncio.start_server(self._accept, host, port, limit=READ)
         except OSError as error:
-            self._trouble = f"{host}:{port}: {error.strerror}"
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            self._trouble = f"{host}:{port}: {reason}"
             _log.warning("seedlink server: %s", self._trouble)
             return
         self._trouble = ""
@@ -182,9 +184,7 @@ class SeedLinkServer:
     def _forget(self, task: asyncio.Task[None]) -> None:
         connection = self._clients.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error(
-                "seedlink server: %s", connection.host, exc_info=error
-            )  # a bug, of one's own
+            _log.error("seedlink server: %s", connection.host, exc_info=error)
 
     async def _attend(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         transport = connection.writer.transport

@@ -256,6 +256,38 @@ def test_an_archive_that_is_switched_on_later_begins_with_what_the_server_has(
 
 
 @pytest.mark.usefixtures("by_hand")
+@pytest.mark.parametrize("seed", range(6))
+def test_archive_and_server_may_be_switched_off_and_on_in_any_order(
+    tmp_path: Path, seed: int
+) -> None:
+    """Each has every sample of the times when it was on, but for some seconds at a switch, once."""
+    rng = Random(seed)
+    packets = [packet(i, channel) for i in range(300) for channel in CHANNELS]
+    on: dict[str, list[Segment]] = {"archive": [], "server": []}
+    switches = []
+    at = 0
+    while at < len(packets):
+        part = packets[at : at + rng.choice([30, 120, 300])]
+        at += len(part)
+        which = rng.choice([("archive",), ("server",), ("archive", "server")])
+        life = Life(tmp_path, **{name: name in which for name in on})
+        life.live(part)
+        life.end(orderly=rng.random() < 0.5)
+        switches.append(part[-1].end_ns)
+        for name in which:
+            on[name] += part
+    life = Life(tmp_path)
+    life.live([])
+    life.end(orderly=True)
+    kept = {"archive": archived(tmp_path), "server": [r.raw for _, r in served(tmp_path)]}
+    for name, raws in kept.items():
+        found = samples(raws)
+        assert len(found) == len(set(found))
+        lost = set(wanted(on[name])) - set(found)
+        assert all(min(abs(t - s) for s in switches) < 10 * NS for _, t, _ in lost)
+
+
+@pytest.mark.usefixtures("by_hand")
 def test_records_that_a_full_disk_has_kept_from_the_archive_come_to_it_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

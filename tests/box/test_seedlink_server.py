@@ -284,7 +284,9 @@ def test_a_port_that_is_taken_is_told_and_tried_again(
         occupant = socket.create_server(("127.0.0.1", 0))
         port = occupant.getsockname()[1]
         async with Recorder(tmp_path, port=port) as recorder:
-            assert f"127.0.0.1:{port}: " in recorder.server.problems[0]
+            assert recorder.server.problems == [
+                f"seedlink server: 127.0.0.1:{port}: Address already in use"
+            ]
             occupant.close()
             await until(lambda: not recorder.server.problems)
             await Session.open(recorder, "STATION ABC XX")
