@@ -146,7 +146,7 @@ class Detector:
         mean, variance = first + shift, max(0.0, float(about.dot(about)) / n - shift**2)
         clipped = self._clipped(new, change, variance, flags)
         shown = Findings(samples, n, mean, variance, clipped)
-        shown.calibration = Flag.CALIBRATION in flags
+        shown.calibration = bool(flags) and Flag.CALIBRATION in flags
         self._block += 1
         self._look_for_life(shown)
         if shown.calibration:
@@ -167,7 +167,7 @@ class Detector:
                 count = int(np.count_nonzero(np.abs(new) >= self._limit))
         elif variance > TOP_RMS**2 and np.count_nonzero(change) <= len(change) - 4:
             count = flat_tops(new)
-        return max(count, int(Flag.CLIPPED in flags))
+        return max(count, int(Flag.CLIPPED in flags)) if flags else count
 
     def _look_for_life(self, shown: Findings) -> None:
         """Dead is what is flat for long, or at once where the channel is usually not."""

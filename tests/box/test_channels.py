@@ -106,3 +106,33 @@ def test_a_channel_that_was_away_for_days_costs_no_memory_for_them():
     end = 10 * 86400 * 100 + 1000
     expected = Conditioner(RATE).process(NOISE[:1000])
     np.testing.assert_array_equal(trace.window(end, 700)[0][:, 0], expected[300:])
+
+
+@pytest.mark.parametrize(
+    "rate", [Fraction(50), Fraction(99_98, 100), RATE, Fraction(125), Fraction(200)]
+)
+def test_seconds_are_complete_at_the_same_sample_however_packets_are_torn(rate):
+    """Else what is judged when would depend on the packets."""
+    whole = Segment("XX.A..HHZ", 0, rate, NOISE[:5000])
+    rng = np.random.default_rng(6)
+    traces, ends = [], []
+    for sizes in ([1000] * 5, [1] * 5000, rng.integers(1, 400, 100)):
+        trace = ConditionedTrace(0, 12_000)
+        at = np.minimum(np.cumsum(sizes), 5000)
+        first = whole.cut(0, int(at[0]))
+        feed = ChannelFeed(first, 0, 120.0, 2.0)
+        feed.pump(trace)
+        seen = {}
+        for begin, end in zip(at[:-1].tolist(), at[1:].tolist(), strict=True):
+            if begin < end:
+                feed.append(whole.cut(begin, end))
+                feed.pump(trace)
+                seen.setdefault(trace.ends[0], end)
+        traces.append(trace.window(2400, 2400))
+        ends.append(sorted(seen))
+    assert all(end % 100 <= 1 or end % 100 == 99 for end in ends[1])
+    assert set(ends[0]) <= set(ends[1])
+    assert set(ends[2]) <= set(ends[1])
+    for values, real in traces[1:]:
+        np.testing.assert_array_equal(values, traces[0][0])
+        np.testing.assert_array_equal(real, traces[0][1])

@@ -20,11 +20,13 @@ from box.pipeline import StationPipeline
 from box.quality import Detector, Findings
 from box.sources.miniseed import MiniSeedSource
 from box.sources.replay import in_time_order
+from box.station_box import Box
 from box.stations import Station, load_stations
 from box.stretch import Models
 from converters.simulator import Simulation
 from ringbuffer.segment import NS, Flag, Segment
-from uplink.packets import Event, Pick, PickFlag
+from uplink.outbox import Packet
+from uplink.packets import Event, Pick, PickFlag, decode_health
 
 RATE = Fraction(100)
 Picks = dict[tuple[str, int], Pick]
@@ -326,6 +328,40 @@ def test_health_has_figures_and_the_reason_with_the_time(
     since = datetime.fromtimestamp(packets[0].start_ns // NS + 22, UTC)
     assert note == f"{vertical}: dead since {since:%Y-%m-%dT%H:%M:%SZ}: no signal: left out"
     assert pipeline.channel_health()[vertical].dead_s > 100
+
+
+class Session:
+    """Of which nothing but what is published matters."""
+
+    position = 0
+
+    def __init__(self) -> None:
+        self.packets: list[Packet] = []
+        self.problems: list[str] = []
+
+    def publish(self, packets: Iterable[Packet], position: int = 0) -> list[int]:
+        self.packets += packets
+        return []
+
+    def state(self) -> None:
+        return None
+
+
+def test_a_health_packet_carries_every_channel(
+    models: Models, station: Station, packets: list[Segment]
+) -> None:
+    session = Session()
+    pipeline = make(models, station, packets)
+    told = Box(pipeline, session, lambda: NS)  # type: ignore[arg-type]
+    hurt = struck(packets, {"fault": "spike", "start": 10, "end": 59, "every_s": 2.0})
+    for packet in hurt[: 3 * 50]:
+        told.take(packet)
+    told.report_health()
+    health = decode_health(session.packets[-1].payload)
+    assert set(health.channels) == {p.channel for p in packets}
+    assert {c.state for c in health.channels.values()} == {"spiking"}
+    assert all(c.spikes >= 12 and c.rms_m_s for c in health.channels.values())
+    assert len([note for note in health.notes if "spiking since" in note]) == 3
 
 
 def test_a_box_that_is_brought_back_amid_faults_tells_the_same(
