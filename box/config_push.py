@@ -32,6 +32,7 @@ from uplink.remote import (
     seal,
     sign,
 )
+from uplink.tasks import end
 from uplink.topics import topic
 
 HELD_S = 3.0  # for what the broker holds of a station to come
@@ -155,8 +156,7 @@ class Operator:
                         return answer
             return None
         finally:
-            for task in waits:
-                task.cancel()
+            await end(waits)
 
     async def _elsewhere(self, url: str, station_id: str, name: str) -> Reported | None:
         """At the broker to which the box is sent, if that can be reached from here."""

@@ -10,6 +10,7 @@ from box.host_clock import HostClock
 from box.sources.live import Source, Take
 from box.sources.opening import open_sources
 from ringbuffer.segment import Segment
+from uplink.tasks import end
 
 MOST_WAITING = 50_000  # segments while nobody takes them; the oldest go first
 
@@ -70,8 +71,7 @@ class Feeds:
     async def end(self) -> None:
         """Stop all sources. Raises what one has ended with."""
         tasks, self.tasks, self._config = self.tasks, [], None
+        await end(tasks)
         for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+            if not task.cancelled():
+                task.result()

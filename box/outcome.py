@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -23,6 +23,7 @@ from box.network import CONNECT_S, Network, percentiles
 from models.conditioning import RATE, Conditioner
 from ringbuffer.segment import NS, Segment
 from uplink.connection import BrokerAddress
+from uplink.tasks import end
 
 if TYPE_CHECKING:
     from cloud.model import Event, Pick
@@ -162,9 +163,9 @@ class Cloud:
 
 async def _end(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait for it; if it has failed on its own, that is raised."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await end([task])
+    if not task.cancelled():
+        task.result()
 
 
 def write_picks_only(out: Path, network: Network) -> dict[str, Any]:

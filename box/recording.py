@@ -20,6 +20,7 @@ from box.record_store import RECENT, RecordStore
 from box.seedlink_server import SeedLinkServer
 from ringbuffer.records import Finished
 from ringbuffer.segment import Segment
+from uplink.tasks import end
 
 
 class Recording:
@@ -79,8 +80,7 @@ class Recording:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end([task])
 
     def put(self, segment: Segment, position: int) -> None:
         """Keep a packet, some time. position: in the station's journal. Never blocks."""

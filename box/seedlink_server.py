@@ -31,6 +31,7 @@ from box.seedlink_info import Client, Info, Station
 from box.seedlink_protocol import Request, ServerSession, StationFilter, packet
 from ringbuffer.records import Finished
 from ringbuffer.segment import NS
+from uplink.tasks import end
 
 _log = logging.getLogger(__name__)
 BATCH = 64  # records
@@ -154,9 +155,7 @@ class SeedLinkServer:
         finally:
             self.port = 0
             server.close()
-            for task in self._clients:
-                task.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
+            await end(self._clients)
 
     def _tell(self) -> None:
         for connection in self._clients.values():
@@ -212,9 +211,7 @@ class SeedLinkServer:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
         for task in done:
             task.result()
 

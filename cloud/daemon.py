@@ -22,6 +22,7 @@ from cloud.velocity import VelocityModel
 from cloud.waveform_store import WaveformStore
 from cloud.web import Dashboard
 from uplink.connection import BrokerConfig
+from uplink.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -88,8 +89,7 @@ async def run_cloud(config: CloudConfig, now_ns: Callable[[], int]) -> None:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
-            running.cancel()
-            await asyncio.wait({running})
+            await end([running, stopping])
 
 
 def _announce(event_id: str, event: Event | None) -> None:

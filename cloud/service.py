@@ -22,6 +22,7 @@ from cloud.model import Event, Origin, Pick, Station
 from cloud.travel_times import TravelTimes
 from cloud.waveform_store import WaveformStore
 from uplink.connection import BrokerAddress
+from uplink.tasks import end
 
 AHEAD_S = 60.0  # a pick further in the future than this comes from a clock that is wrong
 LOOK_BACK_NS = 86_400 * 10**9  # for late picks, when it starts
@@ -87,9 +88,7 @@ class CloudService:
         try:
             await asyncio.gather(*loops)
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end(loops)
 
     async def drain(self, stations: Iterable[str], timeout_s: float) -> set[str]:
         """Wait until all that these stations have published is in the catalogue and associated.

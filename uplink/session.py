@@ -20,6 +20,7 @@ from uplink.connection import BrokerAddress, Connection
 from uplink.outbox import Kind, Outbox, Packet
 from uplink.packets import PacketError, Presence, Uplink, decode_presence, encode_json
 from uplink.sending import Dispatcher, Pace
+from uplink.tasks import end
 from uplink.topics import parse, topic
 
 _log = logging.getLogger(__name__)
@@ -193,10 +194,10 @@ class Session:
         self._wake.set()
         nothing_to_do = not self.connection.up and not len(self._outbox)
         await asyncio.wait({self._task}, timeout=0 if nothing_to_do else drain_s)
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        task, self._task = self._task, None
+        await end([task])
+        if not task.cancelled():
+            task.result()  # raises what has ended it
         return len(self._outbox)
 
     async def __aenter__(self) -> Session:
@@ -245,9 +246,7 @@ class Session:
             for loop in done:
                 loop.result()
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end(loops)
             # a clean disconnection makes the broker drop the Will: say it ourselves
             with suppress(aiomqtt.MqttError):
                 await client.publish(**self._presence(online=False), timeout=1.0)
@@ -316,9 +315,7 @@ class Session:
                     async with asyncio.timeout(self._dispatcher.wait_s):
                         await self._wake.wait()
         finally:
-            for task in flying:
-                task.cancel()
-            await asyncio.gather(*flying, return_exceptions=True)
+            await end(flying)
 
     async def _deliver(self, client: aiomqtt.Client, packet: Packet) -> int:
         """Publish one packet. Returns the time of its acknowledgement."""
