@@ -48,7 +48,7 @@ class Recording:
         stack.callback(self._packer.close)
         self._server: SeedLinkServer | None = None
         if server is not None and self.store is not None:
-            self._server = SeedLinkServer(server, self.store, clock)
+            self._server = SeedLinkServer(server, self.store, clock, config.longest_record_s)
 
     def start(self, journals: Iterable[Journal]) -> None:
         """Make whole what a kill or a power cut has left, and begin."""

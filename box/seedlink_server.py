@@ -39,7 +39,7 @@ BUFFER = 1 << 16  # bytes that wait for a client, beside the batch at hand
 DIRECT = 64  # so many records behind the newest are in memory anyway
 BREATH_S = 0.005  # between two batches of old records, whoever gets them: a day takes five seconds
 READ = 512  # bytes of commands at once
-GRACE_NS = 60 * NS  # behind a window's end, until what has not come of it is not waited for
+GRACE_S = 60.0  # behind a window's end, until what has not come of it is not waited for
 LOOK_S = 10.0  # how often a client with a window is looked at without anything new
 RETRY_S = 10.0  # until an address that cannot be had is tried again
 KEEP_ALIVE_S = (60, 15, 4)  # TCP's own: after so much silence, so often, so many times
@@ -100,7 +100,14 @@ class SeedLinkServer:
     port: that it listens on, 0 while it does not
     """
 
-    def __init__(self, config: SeedLinkServerConfig, store: RecordStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: SeedLinkServerConfig,
+        store: RecordStore,
+        clock: Clock,
+        longest_record_s: float = 0.0,
+    ) -> None:
+        """longest_record_s: that samples wait for their record to be full"""
         self.counters: Counter[str] = Counter()
         self.organization = config.organization
         self.port = 0
@@ -108,6 +115,7 @@ class SeedLinkServer:
         self._allow = [ip_network(network) for network in config.allow]
         self._store = store
         self._clock = clock
+        self._grace_ns = round((GRACE_S + longest_record_s) * NS)
         self._began_ns = clock.now_ns()
         self._trouble = ""
         self._clients: dict[asyncio.Task[None], _Connection] = {}
@@ -295,7 +303,7 @@ class SeedLinkServer:
             if cursor.request.selectors.match(channel)
         ]
         come = bool(ends) and min(ends) >= end_ns
-        return come or self._clock.now_ns() > end_ns + GRACE_NS
+        return come or self._clock.now_ns() > end_ns + self._grace_ns
 
     # What a session asks
 

@@ -220,14 +220,14 @@ def test_a_large_ring_opens_by_reading_one_block(
 
 WRITER = """
 import sys
-import threading
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_records import open_ring, record
-ring = open_ring(Path(sys.argv[2]), 50)
+from random import Random
+from ringbuffer.records import RECORD, Finished, RecordRing
+ring = RecordRing(Path(sys.argv[1]), int(sys.argv[2]), boot=b"a" * 16)
 while True:
-    seq = ring.append(record(ring.newest + 1))
-    print(seq, flush=True)
+    n = ring.newest + 1
+    record = Finished(Random(n).randbytes(RECORD), n * 10, n * 10 + 10, n * 3, n % 100)
+    print(ring.append(record), flush=True)
 """
 
 
@@ -235,7 +235,7 @@ def test_a_killed_process_loses_nothing_that_it_told_of(tmp_path: Path) -> None:
     path = tmp_path / "records"
     last = 0
     for kill in range(4):
-        command = [sys.executable, "-c", WRITER, Path(__file__).parent, path]
+        command = [sys.executable, "-c", WRITER, str(path), str(PAGE + 50 * SLOT)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert writer.stdout is not None
         for _ in range(37 + kill):
