@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from box.self_test import RECORD
+from box.remote.self_test import RECORD
 from models.card import card_path
 from models.picker import PICKER
 from ringbuffer.file import RingFile

@@ -24,8 +24,8 @@ from box.clock import SystemClock
 from box.config import RingConfig, SeedLinkServerConfig
 from box.packer import Packer
 from box.record_store import RecordStore
-from box.seedlink_protocol import packet
-from box.seedlink_server import BATCH, BUFFER, SeedLinkServer
+from box.seedlink.protocol import packet
+from box.seedlink.server import BATCH, BUFFER, SeedLinkServer
 from ringbuffer.records import SLOT
 from ringbuffer.segment import NS, Segment
 

@@ -153,9 +153,10 @@ class ChannelFeed:
                 flags |= stretch.flags
         return flags
 
-    def shifts_at(self, time_ns: int) -> bool:
-        """Whether the channel's level was shifting then: see box/quality.py."""
-        return any(start_ns <= time_ns < end_ns for start_ns, end_ns in self._shifts)
+    def shifts(self, first: int, last: int) -> list[tuple[int, int]]:
+        """From when to when on the grid (index, excluded) the channel's level was shifting, as far
+        as it is from `first` on and known by `last`: see box/quality.py."""
+        return [shift for shift in self._shifts if first < shift[1] <= last]
 
     def pump(self, trace: ConditionedTrace) -> None:
         """Condition what has become contiguous, into the trace."""
@@ -206,7 +207,8 @@ class ChannelFeed:
         if flags:
             self._flagged.append(Flagged(start_ns, end_ns, flags))
         if found.shifted:
-            self._shifts.append((end_ns - found.shifted * NS, end_ns))
+            last = first + round(len(samples) * RATE / self.ring.rate)
+            self._shifts.append((last - found.shifted * STRIDE, last))
         if found.end == len(samples) and not found.spikes:  # as nearly always
             self._condition(trace, samples)
             return

@@ -17,7 +17,7 @@ from box.assembly import BUILT_IN, find_station, load_model
 from box.cli import OK, USAGE
 from box.clock import SystemClock
 from box.config import BoxConfig
-from box.seedlink_server import port_problems
+from box.seedlink.server import port_problems
 from box.sources.opening import source_problems
 from box.stations import StationError
 from models.interpreter import ModelError

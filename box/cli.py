@@ -29,7 +29,7 @@ COMMANDS = {
     "box": Command("box.daemon", "the daemon beside a seismometer"),
     "cloud": Command("box.cloud_daemon", "the service that makes events of many boxes' picks"),
     "check": Command("box.check", "say what is wrong with a configuration, everything at once"),
-    "config": Command("box.config_command", "configure boxes from afar; see what came of it"),
+    "config": Command("box.remote.command", "configure boxes from afar; see what came of it"),
     "waveform": Command(
         "box.waveform_command", "fetch a cut of a station's waveforms from its box"
     ),

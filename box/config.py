@@ -249,7 +249,7 @@ class SeedLinkServerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=T
 
 
 class RemoteConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Being configured from afar: see box/remote.py for what can be."""
+    """Being configured from afar: see box/remote/state.py for what can be."""
 
     key: PublicKey | None = None  # only what its owner has signed is followed; null: whatever comes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from box.clock import SystemClock
 from box.config import BoxConfig
-from box.remote import Remote
+from box.remote.state import Remote
 from box.service import run_box
 from box.sources.opening import source_problems
 from uplink.configuration import ConfigError, load_config, read_yaml

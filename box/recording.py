@@ -17,7 +17,7 @@ from box.config import BoxConfig
 from box.journal import Journal
 from box.packer import DAY_NS, Packer, span
 from box.record_store import RECENT, RecordStore
-from box.seedlink_server import SeedLinkServer
+from box.seedlink.server import SeedLinkServer
 from ringbuffer.records import Finished
 from ringbuffer.segment import Segment
 from uplink.tasks import end

@@ -16,12 +16,12 @@ from box.config import BoxConfig
 from box.feeds import Feeds
 from box.host_clock import HostClock
 from box.recording import Recording
-from box.remote import Remote
+from box.remote.state import Remote
+from box.remote.steward import Steward
 from box.sources.live import Source
 from box.sources.miniseed import MiniSeedSource
 from box.sources.seedlink import SeedLinkSource
 from box.station_box import Box
-from box.steward import Steward
 from box.upkeep import Process, Upkeep
 from ringbuffer.segment import Segment
 

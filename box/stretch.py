@@ -210,7 +210,7 @@ class Stretch:
             raise ValueError("the samples are not those that were judged")
         first = max(0, memory.judged - self._window) + STRIDE
         for end in range(first, memory.judged + 1, STRIDE):
-            probabilities = self._judge(*self._trace.window(end, self._window))
+            probabilities = self._judge(*self._seen(end))
             self._vote.add(end // STRIDE - 1, probabilities)
         self.judged = memory.judged
         self._stepped = memory.stepped
@@ -286,7 +286,7 @@ class Stretch:
     def _stride(self) -> list[Pick | Event]:
         self._setup.counters.strides += 1
         self._setup.signal.quarantine.advance(self.data_until_ns)
-        probabilities = self._judge(*self._trace.window(self.judged, self._window))
+        probabilities = self._judge(*self._seen(self.judged))
         self._vote.add(self.judged // STRIDE - 1, probabilities)
         told: list[Pick | Event] = []
         for tracker in self._trackers:
@@ -294,12 +294,26 @@ class Stretch:
         event = self._pull_trigger()
         return told if event is None else [*told, event]
 
+    def _seen(self, end: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The window before an index, and what of it is real: without what a component showed while
+        its level shifted, from when that is known on. (Windows before saw it, and see it again when
+        they are judged once more.)"""
+        begin = end - self._window
+        values, real = self._trace.window(end, self._window)
+        for feed in self._feeds.values():
+            for first, last in feed.shifts(begin, end):
+                values, real = values.copy(), real.copy()
+                rows = slice(max(0, first - begin), last - begin)
+                values[rows, feed.component], real[rows, feed.component] = 0, False
+        return values, real
+
     def _believed(self, tracker: OnsetTracker, onsets: list[Onset]) -> list[Onset]:
         """Without those that a shifting level made; of which those already told are retracted."""
         believed = []
+        first = self.judged - self._window
+        shifts = [s for feed in self._feeds.values() for s in feed.shifts(first, self.judged)]
         for onset in onsets:
-            time_ns = self._trace.time_ns(onset.index)
-            if any(feed.shifts_at(time_ns) for feed in self._feeds.values()):
+            if any(begin <= onset.index < end for begin, end in shifts):
                 self._setup.counters.inhibited += 1
                 onset.settled, onset.retracted = False, True
                 if onset in tracker.open:

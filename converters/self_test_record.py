@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from box.self_test import RECORD
+from box.remote.self_test import RECORD
 from converters.simulator import NetworkConfig, simulate
 from models.conditioning import RATE
 from ringbuffer.segment import NS

@@ -18,7 +18,7 @@ from box.clock import SystemClock
 from box.config import SeedLinkServerConfig
 from box.packer import Packer
 from box.record_store import RecordStore
-from box.seedlink_server import SeedLinkServer
+from box.seedlink.server import SeedLinkServer
 from ringbuffer.records import RECORD
 from ringbuffer.segment import NS, Segment
 

@@ -6,7 +6,7 @@ import pytest
 
 from box.clock import ReplayClock
 from box.config import BoxConfig, MiniSeedConfig, ShakeConfig
-from box.seedlink_server import port_problems
+from box.seedlink.server import port_problems
 from box.sources.opening import open_sources, source_problems
 from ringbuffer.records import RecordRing
 from uplink.configuration import ConfigError, load_config

@@ -16,7 +16,7 @@ from box.broker_arguments import add_broker_arguments
 from box.cli import OK, UsageError
 from box.clock import SystemClock
 from box.config import BoxConfig
-from box.remote import RESET, Remote, read_memory
+from box.remote.state import RESET, Remote, read_memory
 from uplink.configuration import load_config, read_yaml
 from uplink.remote import new_keys, redacted
 
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.what == "push":
-        from box.config_push import push
+        from box.remote.push import push
 
         return push(args)
     return {"show": _show, "reset": _reset, "keygen": _keygen}[args.what](args)

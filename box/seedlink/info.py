@@ -12,8 +12,8 @@ import msgspec
 from pymseed import DataEncoding, MS3Record
 
 from box.record_store import Stream
-from box.seedlink_protocol import CAPABILITIES, SOFTWARE, packet_4
-from box.seedlink_selectors import stream_id
+from box.seedlink.protocol import CAPABILITIES, SOFTWARE, packet_4
+from box.seedlink.selectors import stream_id
 from ringbuffer.records import RECORD
 from ringbuffer.segment import NS
 

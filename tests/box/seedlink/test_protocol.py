@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pymseed import MS3Record
 
 from box.record_store import Stream
-from box.seedlink_info import ITEMS_3, ITEMS_4, Client, Info, Station
-from box.seedlink_protocol import (
+from box.seedlink.info import ITEMS_3, ITEMS_4, Client, Info, Station
+from box.seedlink.protocol import (
     LONGEST_LINE,
     MOST_REQUESTS,
     MOST_SELECTORS,
@@ -23,7 +23,7 @@ from box.seedlink_protocol import (
     StationFilter,
     packet,
 )
-from box.seedlink_selectors import SelectorError, Selectors, parse_time
+from box.seedlink.selectors import SelectorError, Selectors, parse_time
 from ringbuffer.segment import NS
 
 NEWEST = {"XX.ABC": 0x2000010, "XX.DEF": 7, "YY.ABC": 5}

@@ -4,7 +4,7 @@ In force is the box's own file, with the changes of one document laid over it. A
 good is put on trial; one that fails it, or during whose trial the box dies, is taken back. All of
 this is in `remote.json` in `data_dir`, written before anything is done.
 
-Neither clock nor connection is known here: `box/steward.py` has both.
+Neither clock nor connection is known here: `box/remote/steward.py` has both.
 """
 
 from __future__ import annotations

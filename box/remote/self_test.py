@@ -1,7 +1,7 @@
 """Trying models on a record that comes with them, before they judge anything that matters.
 
-`python -m box.self_test FIELD=FILE.tflite …` prints a JSON list of what is wrong with them. A
-process of its own, since an interpreter can die of an artefact.
+`python -m box.remote.self_test FIELD=FILE.tflite …` prints a JSON list of what is wrong with them.
+A process of its own, since an interpreter can die of an artefact.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal, Protocol
 
-from box.seedlink_selectors import (
+from box.seedlink.selectors import (
     SelectorError,
     Selectors,
     glob,

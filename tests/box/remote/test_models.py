@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from box.model_store import SPARE, tidy, try_apart
-from box.remote import model_path
-from box.self_test import RECORD, try_models
+from box.remote.models import SPARE, tidy, try_apart
+from box.remote.self_test import RECORD, try_models
+from box.remote.state import model_path
 from models.card import card_path, read_card, write_card
 from models.fmp import FMP
 from models.magnitude import MAGNITUDE

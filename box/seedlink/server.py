@@ -27,8 +27,8 @@ from pathlib import Path
 from box.clock import Clock
 from box.config import BoxConfig, SeedLinkServerConfig
 from box.record_store import RecordStore
-from box.seedlink_info import Client, Info, Station
-from box.seedlink_protocol import Request, ServerSession, StationFilter, packet
+from box.seedlink.info import Client, Info, Station
+from box.seedlink.protocol import Request, ServerSession, StationFilter, packet
 from ringbuffer.records import Finished
 from ringbuffer.segment import NS
 from uplink.tasks import end

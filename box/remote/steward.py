@@ -21,8 +21,8 @@ import msgspec
 from box.check import check_box
 from box.clock import NS, Clock
 from box.config import BoxConfig
-from box.model_store import get_models, tidy
-from box.remote import Remote
+from box.remote.models import get_models, tidy
+from box.remote.state import Remote
 from box.station_box import Box
 from uplink.configuration import ConfigError
 from uplink.remote import MOST_BYTES, Desired

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from box.remote import RESET, STATE, Remote, model_path, read_memory
+from box.remote.state import RESET, STATE, Remote, model_path, read_memory
 from uplink.configuration import ConfigError
 from uplink.remote import Desired, ModelFile, seal
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from obspy import UTCDateTime, read
 
-import box.seedlink_server
+import box.seedlink.server
 from bench.emulators.recorder import CHANNELS, START, STATIONS, Recorder, Session, by_channel, until
-from box.seedlink_server import BATCH, BUFFER
+from box.seedlink.server import BATCH, BUFFER
 from ringbuffer.records import RECORD
 from ringbuffer.segment import NS
 
@@ -147,7 +147,7 @@ def test_a_client_that_does_not_read_holds_no_memory_and_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the ring has overtaken it: it goes on with the oldest, and that is counted."""
-    monkeypatch.setattr(box.seedlink_server, "DIRECT", 8)
+    monkeypatch.setattr(box.seedlink.server, "DIRECT", 8)
 
     async def run() -> None:
         async with Recorder(tmp_path, ring=1 << 17) as recorder:
@@ -278,7 +278,7 @@ def test_there_are_no_more_clients_than_may_be(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_told_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(box.seedlink_server, "RETRY_S", 0.01)
+    monkeypatch.setattr(box.seedlink.server, "RETRY_S", 0.01)
 
     async def run() -> None:
         occupant = socket.create_server(("127.0.0.1", 0))

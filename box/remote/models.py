@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from box.remote import model_path
+from box.remote.state import model_path
 from models.card import card_path, sha256
 from uplink.connection import BrokerAddress
 from uplink.parts import PartsError, fetch
@@ -66,7 +66,7 @@ async def try_apart(paths: Mapping[ModelField, Path]) -> list[str]:
     """The self-test in a process of its own, which the artefact may take down with it."""
     words = [f"{field}={path}" for field, path in paths.items()]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "box.self_test", *words),
+        *(sys.executable, "-m", "box.remote.self_test", *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
