@@ -11,7 +11,7 @@ Each second of a channel's contiguous raw samples (a block) is looked at before 
   filters begin afresh there, as behind a hole.
 - **Shifts** (mass recentring): a second's mean is `FAR` times further off than the seconds before
   ever were from each other, and the second is calm. That is known when it is over: what was picked
-  in it is not told, or retracted.
+  in it is not told, or retracted, and from then on these seconds are not real.
 - **Clipping**: the source's flag, samples at `full_scale_counts`, or flat tops at one level. Picks
   on it say so: their amplitude is a lower bound.
 - **Offset** beyond `offset_fraction` of `full_scale_counts`: told in health.
@@ -19,9 +19,9 @@ Each second of a channel's contiguous raw samples (a block) is looked at before 
 What is not real is to the picker as a component that is missing: it judges the others, picks
 nothing within half a second of where a component begins or ceases to be real, and says NEAR_GAP of
 picks within three seconds. So a fault costs what a hole of its length does, and picks beyond it
-hardly change. Spikes and steps that went through the filters would be told as provisional P, and
-retracted when the vote is in; a channel that comes back from the dead, as a P that stays
-(tests/box/test_quality.py).
+hardly change. Spikes and steps that went through the filters would be told as provisional P, until
+the vote is in, and large ones hide earthquakes for the half minute that they are in the window; a
+channel that comes back from the dead would be a P that stays (tests/box/test_quality.py).
 
 Everything follows from the samples and from what `memory` returns, so that a box that was killed
 tells what it would have told.
@@ -45,6 +45,7 @@ TAIL = 2 * UNDECIDED  # samples of the block before that are looked at once more
 SUSPECT = 8.0  # times the mean difference of neighbours: below it the largest is no glitch
 BEFORE, DURING = 12, 4  # blocks before a shift, and those that it may take
 FAR = 10.0
+MOVED = 20.0  # part of a shift by which a second's mean is off when the shift has begun
 MOST_SPIKES = 6  # samples of one block; of what has more, nothing is left
 TOP_RMS = 100.0  # counts, below which there are no flat tops
 
@@ -218,7 +219,9 @@ class Detector:
         low, high = min(means[:BEFORE]), max(means[:BEFORE])
         height = shown.mean - (low + high) / 2
         if abs(height) >= FAR * max(high - low, 2 * shown.variance**0.5, LEAST / FAR):
-            shown.shifted = DURING + 1
+            middle = (low + high) / 2
+            off = [abs(mean - middle) > abs(height) / MOVED for mean in means[BEFORE:]]
+            shown.shifted = DURING - off.index(True) + 1  # it may have begun late in a second
             shown.steps.append(height)
             self._means = []
 

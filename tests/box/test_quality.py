@@ -431,3 +431,24 @@ def test_on_a_real_station_nothing_is_picked_where_its_vertical_comes_and_goes(
     found = standing(play(pipeline, struck(packets, *silences, spikes)))
     assert extra(found, clean) == []
     assert pipeline.channel_health()[vertical].dead_s >= 25
+
+
+def test_large_spikes_hide_no_aftershocks(
+    models: Models, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spike of 100,000 counts on each component every 20 s, in four busy minutes."""
+    folder = data_dir / "ridgecrest_foreshocks"
+    stations, _ = load_stations(folder / "stationxml")
+    source = MiniSeedSource(folder / "waveforms" / "CI.CLC.mseed", ReplayClock(None))
+    packets = list(source.packets())[3 * 780 : 3 * 1020]
+    spikes = {"fault": "spike", "start": 60.2, "end": 300, "every_s": 20.01}
+    hurt = struck(packets, spikes)
+
+    def picks(stream: list[Segment]) -> Picks:
+        return standing(play(make(models, stations["CI.CLC"], packets), stream))
+
+    clean = picks(packets)
+    assert len(clean) > 10
+    assert extra(clean, picks(hurt)) == extra(picks(hurt), clean) == []
+    monkeypatch.setattr(box.quality, "SUSPECT", 1e12)
+    assert len(extra(clean, picks(hurt))) > 2
