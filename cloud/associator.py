@@ -15,13 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cloud.finder import AssociatorConfig, Finder
+from cloud.finder import AROUND_NS, AssociatorConfig, Finder
 from cloud.locator import Locator
 from cloud.model import Origin, Pick
-from cloud.nucleation import Nucleator
 
 ROUNDS = 2  # of sharing out and locating
-AROUND_NS = 45 * 10**9  # between the origins of events that may quarrel over picks
 REMEMBERED_IDS = 1000
 REMEMBERED_ORIGINS = 500
 
@@ -89,7 +87,6 @@ class Associator:
         self._finder = Finder(locator, config)
         self.config = self._finder.config
         self._locator = locator
-        self._nucleator = Nucleator(locator.stations.values(), locator.tables)
         self._longest_ns = round(self._finder.longest_s * 1e9)
         self._picks = _Window()
         self._events: dict[str, EventUpdate] = {}
@@ -183,9 +180,7 @@ class Associator:
         """Make an event of a pick and its free neighbours, if there is one in them."""
         around = self._picks.between(pick.time_ns - AROUND_NS, pick.time_ns + AROUND_NS)
         free = [other for other in around if other.pick_id not in self._owners]
-        cluster = self._nucleator.cluster(pick, free, self.config.min_stations)
-        if len(cluster) >= self.config.min_picks:
-            self._resolve(self._locate([cluster]))
+        self._resolve(self._locate(self._finder.clusters_around(pick, free)))
 
     def _sweep(self) -> None:
         """Look at all picks together, for an event that has been overlooked."""

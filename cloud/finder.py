@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 from cloud.geodesy import distance_azimuth, to_local
 from cloud.locator import Locator
 from cloud.model import Origin, Phase, Pick
+from cloud.nucleation import Nucleator
 from cloud.travel_times import TravelTimes
 
 TABLE_STEP_KM = 1.0
 S_PER_KM = 0.3  # an S wave's way through the crust, at its slowest
 ROUNDS = 2
+AROUND_NS = 45 * 10**9  # between picks of one earthquake, and origins that may quarrel over picks
 SAME_PLACE_KM = 15.0
 WORST_CLOCK_S = 3.0  # a pick may be off by more, but not be taken for an event's
 PHASES: tuple[Phase, Phase] = ("P", "S")
@@ -49,7 +51,7 @@ class AssociatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     match_s: Positive = 0.8  # residual at which a located event still takes a pick …
     match_fraction: Annotated[float, Meta(ge=0)] = 0.03  # … and this more per s of travel time
     max_rms_s: Positive = 0.7
-    min_share: Annotated[float, Meta(ge=0, le=1)] = 0.2  # of the nearest stations, that see it
+    min_share: Annotated[float, Meta(ge=0, le=1)] = 0.25  # of the nearest stations, that see it
     max_depth_km: Positive = 30.0
     margin_km: Positive = 30.0  # events are sought so far outside the network
     separation_s: Positive = 2.0  # nearby origins closer in time than this are one event
@@ -136,6 +138,7 @@ class Finder:
         self.config = config or AssociatorConfig()
         self._locator = locator
         self._engine = _Engine(locator, self.config)
+        self._nucleator = Nucleator(locator.stations.values(), locator.tables)
         self._places = {s.station_id: (s.latitude, s.longitude) for s in locator.stations.values()}
 
     def find(self, picks: Iterable[Pick]) -> list[Origin]:
@@ -149,8 +152,35 @@ class Finder:
         origins = self.locate(self._engine.clusters(ordered))
         for _ in range(ROUNDS):
             origins = self.locate(self.share_out(ordered, self.distinct(origins, alive)))
+        origins += self._overlooked(ordered, origins, alive)
+        origins = self.locate(self.share_out(ordered, self.distinct(origins, alive)))
         good = [origin for origin in origins if self.is_event(origin, alive)]
         return sorted(good, key=lambda origin: (origin.time_ns, origin.latitude))
+
+    def _overlooked(
+        self, picks: Sequence[Pick], origins: Iterable[Origin], alive: Collection[str]
+    ) -> list[Origin]:
+        """Events in the picks that belong to no origin. PyOcto misses some of a dense sequence."""
+        taken = {a.pick.pick_id for o in origins if self.is_event(o, alive) for a in o.arrivals}
+        free = [pick for pick in picks if pick.pick_id not in taken]
+        times = [pick.time_ns for pick in free]
+        found = []
+        for pick in free:
+            if pick.pick_id in taken:
+                continue
+            first = bisect_left(times, pick.time_ns - AROUND_NS)
+            last = bisect_left(times, pick.time_ns + AROUND_NS)
+            near = [other for other in free[first:last] if other.pick_id not in taken]
+            for origin in self.locate(self.clusters_around(pick, near)):
+                if self.is_event(origin, alive):
+                    found.append(origin)
+                    taken |= {arrival.pick.pick_id for arrival in origin.arrivals}
+        return found
+
+    def clusters_around(self, pick: Pick, free: Iterable[Pick]) -> list[list[Pick]]:
+        """The picks that agree with a pick on a place near its station, if they are enough."""
+        cluster = self._nucleator.cluster(pick, free, self.config.min_stations)
+        return [cluster] if len(cluster) >= self.config.min_picks else []
 
     @property
     def longest_s(self) -> float:
