@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import time
 from typing import Protocol
 
@@ -12,14 +10,10 @@ NS = 1_000_000_000
 
 
 class Clock(Protocol):
-    """What time it is for the pipeline, and how to wait for it."""
+    """What time it is for the pipeline."""
 
     def now_ns(self) -> int:
         """UTC, ns since 1970: of the wall in a live box, of the data in a replay."""
-        ...
-
-    async def sleep_until(self, time_ns: int) -> None:
-        """Return once `now_ns` has reached `time_ns`; other tasks run meanwhile."""
         ...
 
     def monotonic_ns(self) -> int:
@@ -32,11 +26,6 @@ class SystemClock:
 
     def now_ns(self) -> int:
         return time.time_ns()
-
-    async def sleep_until(self, time_ns: int) -> None:
-        # Anew each time: the wall clock may be stepped while we sleep.
-        while (wait_ns := time_ns - self.now_ns()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(wait_ns / NS, 60))
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
@@ -57,8 +46,6 @@ class ReplayClock:
         self._speed = speed
         self._now_ns = 0
         self._began: tuple[int, int] | None = None  # data time, monotonic time
-        self._sleepers: list[tuple[int, int, asyncio.Event]] = []  # a heap: until, order, wake
-        self._order = itertools.count()
 
     def now_ns(self) -> int:
         """The latest time advanced to, 0 before the first."""
@@ -73,18 +60,7 @@ class ReplayClock:
             data_ns, real_ns = self._began
             wait_ns = (time_ns - data_ns) / self._speed - (self.monotonic_ns() - real_ns)
         await asyncio.sleep(max(0.0, wait_ns / NS))
-        while self._sleepers and self._sleepers[0][0] <= time_ns:
-            until_ns, _, wake = heapq.heappop(self._sleepers)
-            self._now_ns = max(self._now_ns, until_ns)
-            wake.set()
-            await asyncio.sleep(0)  # the sleeper goes on before time does
         self._now_ns = max(self._now_ns, time_ns)
-
-    async def sleep_until(self, time_ns: int) -> None:
-        if time_ns > self._now_ns:
-            wake = asyncio.Event()
-            heapq.heappush(self._sleepers, (time_ns, next(self._order), wake))
-            await wake.wait()
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()

@@ -159,9 +159,6 @@ class HostClock:
         host_ns = self.clock.now_ns()
         return host_ns if self.is_set else max(host_ns, self._told_ns)
 
-    async def sleep_until(self, time_ns: int) -> None:
-        await self.clock.sleep_until(time_ns)
-
     def monotonic_ns(self) -> int:
         return self.clock.monotonic_ns()
 

@@ -29,10 +29,6 @@ class Trigger:
         self._longest_ns = int(longest_s * 1e9)
         self.state: TriggerState | None = None  # None: the ground is quiet
 
-    @property
-    def active(self) -> bool:
-        return self.state is not None
-
     def update(self, time_ns: int, level: float, p_id: int = 0, s_id: int = 0) -> Event | None:
         """One second of detection level (0..1, its maximum) ending at `time_ns`, and the newest
         P and S pick, 0 where there is none. Returns what is to be told, if anything.

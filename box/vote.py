@@ -66,10 +66,6 @@ class Vote:
         votes: NDArray[np.uint8] = self._votes[slot, age + 1 - count : age + 1]
         return votes
 
-    def highest(self, block: int, klass: int) -> float:
-        """Upper bound of what any merging can give on this block, 0..1."""
-        return float(self._highest[block % self.blocks, klass]) / LEVELS
-
     def active(self, klass: int, level: float) -> NDArray[np.int64]:
         """Numbers of the blocks on which at least one vote reached `level`, ascending."""
         first = self.newest - self.blocks + 1

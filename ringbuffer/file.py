@@ -29,7 +29,6 @@ SIGBUS; the blocks are allocated beforehand, so that a full disk is none either.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
@@ -44,6 +43,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from ringbuffer.disk import allocate, lock, sync_folder
 from ringbuffer.segment import NOTHING_KNOWN, NS, ClockState, Flag, Segment
 
 PAGE = 4096
@@ -129,7 +129,7 @@ class RingFile:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return self._create(size)
-        _lock(fd)
+        lock(fd)
         raw = os.pread(fd, _FILE.size, 0)
         if len(raw) == _FILE.size and crc32(raw[:-4]) == struct.unpack("<I", raw[-4:])[0]:
             magic, chunk, count, _ = _FILE.unpack(raw)
@@ -145,7 +145,7 @@ class RingFile:
         try:
             if os.fstat(self._fd).st_size < self.size:
                 self.damaged += 1  # truncated: what is left of it is as good as before
-                _allocate(self._fd, self.size)
+                allocate(self._fd, self.size)
             return mmap.mmap(self._fd, self.size)
         except OSError:
             os.close(self._fd)  # and with it the lock
@@ -160,11 +160,11 @@ class RingFile:
         draft = self.path.with_name(self.path.name + ".new")
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
-            _lock(fd)
-            _allocate(fd, PAGE + chunk * count)
+            lock(fd)
+            allocate(fd, PAGE + chunk * count)
             self._write_head(fd, chunk, count)
             draft.rename(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError:
             os.close(fd)
             draft.unlink(missing_ok=True)
@@ -401,24 +401,3 @@ def _differences(samples: NDArray[np.int32]) -> tuple[int, bytes]:
     low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
     width = 1 if low >= -128 and high < 128 else 2 if low >= -32768 and high < 32768 else 4
     return width, steps.astype(f"<i{width}").tobytes()
-
-
-def _lock(fd: int) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise OSError("another process uses it") from None
-
-
-def _allocate(fd: int, size: int) -> None:
-    """Blocks for the whole file; OSError where the disk has not so many."""
-    os.posix_fallocate(fd, 0, size)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from ringbuffer.file import PAGE, RingError, _allocate, _lock, _sync_folder
+from ringbuffer.disk import allocate, lock, sync_folder
+from ringbuffer.file import PAGE, RingError
 
 RECORD = 512  # bytes
 BLOCK = 1024  # sequence numbers, at most, that are reserved at once
@@ -92,7 +93,7 @@ class RecordRing:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        _lock(self._fd)
+        lock(self._fd)
         head = _header(os.pread(self._fd, _FILE.size, 0))
         if head is None:
             os.close(self._fd)
@@ -103,7 +104,7 @@ class RecordRing:
         self._block = _block(self._slots)
         try:
             if os.fstat(self._fd).st_size < PAGE + self._slots * SLOT:
-                _allocate(self._fd, PAGE + self._slots * SLOT)
+                allocate(self._fd, PAGE + self._slots * SLOT)
             if boot != self._boot:  # what of the block was used, nobody can tell
                 self.newest = self._reserved - 1
                 self._reserve()
@@ -122,11 +123,11 @@ class RecordRing:
         draft = self.path.with_name(self.path.name + ".new")
         self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
-            _lock(self._fd)
-            _allocate(self._fd, PAGE + self._slots * SLOT)
+            lock(self._fd)
+            allocate(self._fd, PAGE + self._slots * SLOT)
             self._reserve()
             draft.rename(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError:
             os.close(self._fd)
             draft.unlink(missing_ok=True)

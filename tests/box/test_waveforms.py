@@ -54,9 +54,6 @@ class Clock:
     def monotonic_ns(self) -> int:
         return self.ns
 
-    async def sleep_until(self, time_ns: int) -> None:
-        raise NotImplementedError
-
 
 def second(number: int, channel: str) -> Segment:
     samples = NOISE[100 * number : 100 * number + 100] + CHANNELS.index(channel)
