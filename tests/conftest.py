@@ -13,6 +13,15 @@ import pytest
 from bench.emulators.mosquitto import Authority, Mosquitto, find_mosquitto
 
 ROOT = Path(__file__).resolve().parent.parent
+# They go first, so that no core is left with one of them when the others have nothing to do.
+LONGEST = (
+    *("test_real_recordings", "test_aarch64", "test_kills", "test_sources", "test_disk"),
+    *("test_selftrain", "test_finetune", "test_install", "test_foreign_models"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -95,10 +96,15 @@ class Mosquitto:
         raise RuntimeError((self._folder / "mosquitto.log").read_text())
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it; with SIGTERM it saves first what it holds for others."""
-        if self._process is not None:
+        """Stop it; with SIGTERM it saves first what it holds for others.
+
+        Again and again: mosquitto forgets a SIGTERM that comes between its listening and the
+        beginning of its loop.
+        """
+        while self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
 
     def freeze(self) -> None:
         """Let it take bytes and answer nothing, as a link does that is gone."""
