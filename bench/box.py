@@ -33,6 +33,7 @@ import aiomqtt
 import yaml
 
 from bench.emulators.mosquitto import Mosquitto, find_mosquitto
+from bench.emulators.ports import lasting_port
 from box.clock import ReplayClock, SystemClock
 from box.lateness import Lateness, Quantiles, measure
 from box.packer import encode
@@ -246,12 +247,6 @@ def idle_ms(run: Run) -> float:
     return run.idle.p99_ms if run.idle else float("nan")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser("python -m bench.box")
     parser.add_argument("seconds", type=float, nargs="?", default=60.0)
@@ -267,7 +262,7 @@ def main() -> int:
             stack.callback(broker.stop)
         url = broker.url if broker else "mqtt://127.0.0.1:9"
         one = {STATION: recording(folder)}
-        port = free_port()
+        port = lasting_port()
         server = {"seedlink_server": {"port": port}}
         config = configuration(folder / "one", one, 1.0, url, **server)
         probe = Run()

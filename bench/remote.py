@@ -27,6 +27,7 @@ import msgspec
 import numpy as np
 import yaml
 
+from bench.emulators.ports import lasting_port
 from box.remote.self_test import RECORD
 from models.card import card_path
 from models.picker import PICKER
@@ -39,12 +40,6 @@ from uplink.topics import topic
 STATION, CHANNELS, RATE = "XX.BENCH", ("EHZ", "EHN", "EHE"), 100
 PACKET = 25  # samples
 SETTLE_S = 3.0
-
-
-def _port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _cast(port: int) -> None:
@@ -121,7 +116,7 @@ async def _model(client: aiomqtt.Client, path: Path) -> ModelFile:
 
 
 async def _run(folder: Path, mosquitto: int) -> None:
-    cast = _port(socket.SOCK_DGRAM)
+    cast = lasting_port(socket.SOCK_DGRAM)
     source = {"type": "shake", "channels": list(CHANNELS), "host": "127.0.0.1", "port": cast}
     config = folder / "box.yaml"
     content = {
@@ -163,7 +158,7 @@ def main() -> None:
     if binary is None:
         raise SystemExit("no mosquitto: install Debian's package of that name")
     with TemporaryDirectory() as name:
-        port = _port(socket.SOCK_STREAM)
+        port = lasting_port()
         broker = subprocess.Popen(
             [binary, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

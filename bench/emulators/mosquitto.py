@@ -10,6 +10,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from bench.emulators.ports import lasting_port
+
 
 def find_mosquitto() -> str | None:
     """Where it is installed."""
@@ -54,9 +56,7 @@ class Mosquitto:
 
     def __init__(self, binary: str, folder: Path) -> None:
         """folder: for its configuration, its log and what it holds."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = lasting_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._command = [binary, "-c", str(folder / "mosquitto.conf")]
         self._folder = folder

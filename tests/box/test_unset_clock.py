@@ -14,6 +14,7 @@ import aiomqtt
 import msgspec
 import pytest
 
+from bench.emulators.ports import lasting_port
 from box.clock import SystemClock
 from box.config import BoxConfig
 from box.host_clock import EARLIEST_NS
@@ -51,12 +52,6 @@ def config(folder: Path, url: str, port: int) -> BoxConfig:
         },
         BoxConfig,
     )
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -118,7 +113,7 @@ def test_nothing_is_published_before_the_clock_is_set(
         started, clock, heard = asyncio.Event(), Waking(), Heard()
         listening = asyncio.create_task(listen(mosquitto, started, heard))
         await started.wait()
-        async with running(tmp_path, mosquitto, clock, free_port()) as box:
+        async with running(tmp_path, mosquitto, clock, lasting_port(socket.SOCK_DGRAM)) as box:
             await until(lambda: "has not been set" in caplog.text, box)
             await asyncio.sleep(0)
             clock.at_ns = SET_NS
@@ -134,7 +129,7 @@ def test_a_host_without_a_clock_is_told_the_time_by_samples_that_know_it(
     tmp_path: Path, mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> Heard:
-        started, port, heard = asyncio.Event(), free_port(), Heard()
+        started, port, heard = asyncio.Event(), lasting_port(socket.SOCK_DGRAM), Heard()
         listening = asyncio.create_task(listen(mosquitto, started, heard))
         await started.wait()
         async with running(tmp_path, mosquitto, Waking(), port) as box:
@@ -165,7 +160,12 @@ def test_a_box_that_wakes_in_its_own_past_waits_for_the_time(
     """Its ring knows that it was later once."""
 
     async def run() -> Heard:
-        started, clock, heard, port = asyncio.Event(), Waking(), Heard(), free_port()
+        started, clock, heard, port = (
+            asyncio.Event(),
+            Waking(),
+            Heard(),
+            lasting_port(socket.SOCK_DGRAM),
+        )
         clock.at_ns = SET_NS
         listening = asyncio.create_task(listen(mosquitto, started, heard, goodbyes=2))
         await started.wait()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.emulators.ports import lasting_port
 from box.clock import NS, ReplayClock
 from box.starts import RUNNING, Starts
 from box.stretch import Counters
@@ -137,9 +138,7 @@ class Manager:
 @contextmanager
 def started(folder: Path, program: str = "") -> Iterator[Manager]:
     """A real daemon under a manager whose patience is half a second."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = lasting_port(socket.SOCK_DGRAM)
     (folder / "data").mkdir(exist_ok=True)
     content = {
         "station": {"id": STATION, "latitude": 1.0, "longitude": 2.0},

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 import yaml
 
+from bench.emulators.ports import lasting_port
 from box.clock import ReplayClock
 from box.sources.miniseed import MiniSeedSource
 from converters.simulator import Simulation
@@ -83,8 +84,7 @@ def samples(path: Path) -> list[tuple[str, int, list[int]]]:
 def test_a_client_follows_over_kills_without_loss_or_repeat(
     recordings: Path, simulation: Simulation, tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = lasting_port()
     config = make_config(tmp_path, recordings, simulation, port)
     rng = Random(5)
     got: list[tuple[int, bytes]] = []
