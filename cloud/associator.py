@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import string
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -228,21 +228,12 @@ class Associator:
     def _reconcile(self, group: set[str], origins: list[Origin]) -> None:
         """What new origins make of the events of a group: each goes on as the one with which it
         shares most picks, or ends."""
-        holders = [_pick_ids(origin) for origin in origins]
-        known = {event_id: _pick_ids(self._events[event_id].origin) for event_id in group}
-        shared = sorted(
-            (-len(theirs & ours), event_id, k)
-            for event_id, theirs in known.items()
-            for k, ours in enumerate(holders)
-            if theirs & ours
-        )
-        successors: dict[str, int] = {}
-        for _, event_id, k in shared:
-            if event_id not in successors and k not in successors.values():
-                successors[event_id] = k
-        for event_id in sorted(group - successors.keys()):
+        holders = [pick_ids(origin) for origin in origins]
+        known = {event_id: pick_ids(self._events[event_id].origin) for event_id in group}
+        becomes = successors(known, holders)
+        for event_id in sorted(group - becomes.keys()):
             self._update(event_id, None)
-        names = {k: event_id for event_id, k in successors.items()}
+        names = {k: event_id for event_id, k in becomes.items()}
         for k, origin in enumerate(origins):
             name = names.get(k) or self._new_id(origin)
             self._update(name, origin)
@@ -275,12 +266,30 @@ class Associator:
         for name, event in list(self._events.items()):
             if event.origin is not None and event.origin.time_ns < self._horizon_ns:
                 del self._events[name]
-                for pick_id in _pick_ids(event.origin):
+                for pick_id in pick_ids(event.origin):
                     self._owners.pop(pick_id, None)
                     self._picks.remove(pick_id)
         for pick in self._picks.before(self._horizon_ns):
             if pick.pick_id not in self._owners:
                 self._picks.remove(pick.pick_id)
+
+
+def successors(known: Mapping[str, set[str]], found: Sequence[set[str]]) -> dict[str, int]:
+    """Which of the events found each known one has become: that which shares most of its picks.
+
+    known, found: the picks of each. No event found is two known ones.
+    """
+    shared = sorted(
+        (-len(theirs & ours), name, k)
+        for name, theirs in known.items()
+        for k, ours in enumerate(found)
+        if theirs & ours
+    )
+    becomes: dict[str, int] = {}
+    for _, name, k in shared:
+        if name not in becomes and k not in becomes.values():
+            becomes[name] = k
+    return becomes
 
 
 def event_id(second: int, number: int) -> str:
@@ -290,5 +299,6 @@ def event_id(second: int, number: int) -> str:
     return f"dt{datetime.fromtimestamp(second, UTC):%Y%m%d%H%M%S}{letters}"
 
 
-def _pick_ids(origin: Origin | None) -> set[str]:
+def pick_ids(origin: Origin | None) -> set[str]:
+    """Of its arrivals."""
     return {arrival.pick.pick_id for arrival in origin.arrivals} if origin else set()

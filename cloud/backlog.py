@@ -8,10 +8,10 @@ become of an event, by a late pick or by the loss of one, replaces what it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from cloud.associator import event_id
+from cloud.associator import event_id, pick_ids, successors
 from cloud.model import Event, Pick
 
 QUIET_S = 30.0  # without a further late pick, until the past is looked at
@@ -70,20 +70,21 @@ def merged(
         late: picks on account of which it was looked at; what they don't touch stays as it is.
         taken: identifiers that a new event must not get, beside those of `known`.
     """
-    picks = {event.event_id: _pick_ids(event) for event in known}
-    successor = _successors(found, picks)
+    picks = {event.event_id: pick_ids(event.origin) for event in known}
+    mine_of = [pick_ids(event.origin) for event in found]
+    successor = successors(picks, mine_of)
     names = {k: name for name, k in successor.items()}
     used = {*taken, *picks}
     keep = []
     for k, event in enumerate(found):
-        mine, before = _pick_ids(event), names.get(k)
+        mine, before = mine_of[k], names.get(k)
         theirs = picks.get(before or "", set())
         if mine == theirs or not late & (mine | theirs):
             continue
         name = before or _free(event, used)
         used.add(name)
         keep.append(replace(event, event_id=name))
-    gone = set().union(*(_pick_ids(event) for event in keep))
+    gone = set().union(*(pick_ids(event.origin) for event in keep))
     withdraw = [
         event
         for event in known
@@ -92,28 +93,9 @@ def merged(
     return keep, withdraw
 
 
-def _successors(found: Sequence[Event], picks: Mapping[str, set[str]]) -> dict[str, int]:
-    """Which of the events found each known one has become: that which shares most of its picks."""
-    shared = sorted(
-        (-len(ids & _pick_ids(event)), name, k)
-        for name, ids in picks.items()
-        for k, event in enumerate(found)
-        if ids & _pick_ids(event)
-    )
-    successor: dict[str, int] = {}
-    for _, name, k in shared:
-        if name not in successor and k not in successor.values():
-            successor[name] = k
-    return successor
-
-
 def _free(event: Event, used: set[str]) -> str:
     second = event.origin.time_ns // _NS
     number = 0
     while (name := event_id(second, number)) in used:
         number += 1
     return name
-
-
-def _pick_ids(event: Event) -> set[str]:
-    return {arrival.pick.pick_id for arrival in event.origin.arrivals}
