@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.emulators.miniseed import miniseed
 from box.assembly import load_models
@@ -103,3 +104,34 @@ class Listening:
 @pytest.fixture
 def listening() -> type[Listening]:
     return Listening
+
+
+@pytest.fixture(scope="session")
+def unheard_box(recordings: Path, simulation: Simulation) -> Callable[..., Path]:
+    """Folder, speed, sections -> the configuration in it of a box of XX.S01, on its recording and
+    with an archive, whose broker is away: everything stays in the outbox."""
+
+    def configure(folder: Path, speed: float | None, **sections: object) -> Path:
+        place = next(s for s in simulation.stations if s.station_id == "XX.S01")
+        (folder / "data").mkdir(parents=True)
+        content = {
+            "station": {
+                "id": place.station_id,
+                "latitude": place.latitude,
+                "longitude": place.longitude,
+                "sensitivity": place.sensitivity,
+            },
+            "source": {
+                "type": "miniseed",
+                "path": str(recordings / "waveforms" / f"{place.station_id}.mseed"),
+                "speed": speed,
+            },
+            "broker": {"url": "mqtt://127.0.0.1:9"},
+            "data_dir": str(folder / "data"),
+            "archive": {"path": str(folder / "sds")},
+        }
+        path = folder / "box.yaml"
+        path.write_text(yaml.safe_dump(content | sections))
+        return path
+
+    return configure

@@ -7,45 +7,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from time import sleep
 
-import yaml
-
 from box.clock import ReplayClock
 from box.sources.miniseed import MiniSeedSource
-from converters.simulator import Simulation
 from ringbuffer.file import PAGE
 
 STATION = "XX.S01"
-NO_BROKER = "mqtt://127.0.0.1:9"  # so that everything stays in the outbox
 KILLS = 3
-
-
-def make_config(folder: Path, recordings: Path, simulation: Simulation) -> Path:
-    place = next(s for s in simulation.stations if s.station_id == STATION)
-    (folder / "data").mkdir(parents=True)
-    content = {
-        "station": {
-            "id": STATION,
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "sensitivity": place.sensitivity,
-        },
-        "source": {
-            "type": "miniseed",
-            "path": str(recordings / "waveforms" / f"{STATION}.mseed"),
-            "speed": None,
-        },
-        "broker": {"url": NO_BROKER},
-        "data_dir": str(folder / "data"),
-        "ring": {"size_mb": 1},
-        "archive": {"path": str(folder / "sds")},
-    }
-    path = folder / "box.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
@@ -77,10 +49,10 @@ def samples(path: Path) -> list[tuple[str, int, list[int]]]:
 
 
 def test_picks_after_kills_are_those_of_an_uninterrupted_run_and_none_twice(
-    recordings: Path, simulation: Simulation, tmp_path: Path
+    unheard_box: Callable[..., Path], recordings: Path, tmp_path: Path
 ) -> None:
-    alone = make_config(tmp_path / "alone", recordings, simulation)
-    killed = make_config(tmp_path / "killed", recordings, simulation)
+    alone = unheard_box(tmp_path / "alone", None, ring={"size_mb": 1})
+    killed = unheard_box(tmp_path / "killed", None, ring={"size_mb": 1})
     undisturbed = start(alone)
     rng = Random(11)
     ring = killed.parent / "data" / f"{STATION}.ring"

@@ -7,47 +7,20 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
 
-import yaml
-
 from bench.emulators.ports import lasting_port
 from box.clock import ReplayClock
 from box.sources.miniseed import MiniSeedSource
-from converters.simulator import Simulation
 from ringbuffer.records import RECORD, RecordRing
 
 STATION = "XX.S01"
 KILLS = 2
 WITHIN_S = 120.0
-
-
-def make_config(folder: Path, recordings: Path, simulation: Simulation, port: int) -> Path:
-    place = next(s for s in simulation.stations if s.station_id == STATION)
-    (folder / "data").mkdir(parents=True)
-    content = {
-        "station": {
-            "id": STATION,
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "sensitivity": place.sensitivity,
-        },
-        "source": {
-            "type": "miniseed",
-            "path": str(recordings / "waveforms" / f"{STATION}.mseed"),
-            "speed": 40,
-        },
-        "broker": {"url": "mqtt://127.0.0.1:9"},
-        "data_dir": str(folder / "data"),
-        "archive": {"path": str(folder / "sds")},
-        "seedlink_server": {"port": port, "ring_mb": 1},
-    }
-    path = folder / "box.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def follow(port: int, got: list[tuple[int, bytes]], count: int, box: subprocess.Popen) -> None:
@@ -82,10 +55,10 @@ def samples(path: Path) -> list[tuple[str, int, list[int]]]:
 
 
 def test_a_client_follows_over_kills_without_loss_or_repeat(
-    recordings: Path, simulation: Simulation, tmp_path: Path
+    unheard_box: Callable[..., Path], recordings: Path, tmp_path: Path
 ) -> None:
     port = lasting_port()
-    config = make_config(tmp_path, recordings, simulation, port)
+    config = unheard_box(tmp_path, 40, seedlink_server={"port": port, "ring_mb": 1})
     rng = Random(5)
     got: list[tuple[int, bytes]] = []
     for number in range(KILLS + 1):
